@@ -1,0 +1,105 @@
+//! The life of an outbound action (Table 7): queued, sent, acknowledged or tried again, done or failed.
+
+use bytes::Bytes;
+
+use crate::{
+    identity::{DeviceKey, Msisdn, Timestamp},
+    phonebook::{Bearer, FilePath},
+};
+
+/// An outbound action (D-54). Ids grow with time, so they are also the order of a device's actions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ActionId(pub i64);
+
+/// A row of the outbound actions table (Table 7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    pub device: DeviceKey,
+    pub id: ActionId,
+    pub content: Content,
+    /// The subscriber's number when the action was made.
+    pub msisdn: Msisdn,
+    pub channel: Bearer,
+    pub state: State,
+    /// Launches so far.
+    pub attempts: u32,
+    pub created: Timestamp,
+    /// When it is next to be launched, or, once sent, when it is tried again.
+    pub due: Timestamp,
+    /// Link and message_id of the last launch, for delivery receipts (D-122).
+    pub launched: Option<Launched>,
+    /// When the delivery receipt said delivered (SC-OC-05).
+    pub receipt: Option<Timestamp>,
+    /// Why it waits or failed, for people.
+    pub cause: String,
+    /// Trace identifiers of the messages it answers, 16 octets each.
+    pub traces: Vec<Bytes>,
+}
+
+/// D-54's states; `acknowledgement pending` is `Sent`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Waits for its due time or its turn.
+    Queued,
+    /// Launched; the card has not answered.
+    Sent,
+    /// The ladder is exhausted: the card's next message, an alert or an operator resumes it (D-128).
+    Waiting,
+    Done,
+    Failed,
+    Cancelled,
+}
+
+/// Link name and message_id that the SMSC gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launched {
+    pub link: String,
+    pub bearer_message_id: String,
+}
+
+/// What an action carries; self-contained, so that later edits do not alter it (SC-DB-17).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Type 1: results to tell the card (Table 9), as encoded records of three octets each.
+    BackupAcknowledgement { records: Bytes },
+    /// Type 2: Table 10 records.
+    Restore { records: Vec<RestoreRecord> },
+    /// Type 3: D-14 records.
+    AddressableRestore { records: Vec<RestoreRecord> },
+    /// Type 4: D-12 items; `monitor` is the table that becomes current when the card has accepted (D-57).
+    Configuration { items: Vec<ConfigurationItem> },
+}
+
+/// One record to write on the card, with how far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoreRecord {
+    /// Index in the card's monitor table; unused in an addressable restore.
+    pub monitor_index: u8,
+    pub file: FilePath,
+    /// 0: a transparent file (addressable restore only).
+    pub record_number: u8,
+    /// First octet of the record that `data` covers.
+    pub data_offset: u16,
+    pub data: Bytes,
+    pub progress: Progress,
+}
+
+/// One configuration item, with how far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigurationItem {
+    pub cid: u8,
+    pub data: Bytes,
+    pub progress: Progress,
+}
+
+/// How far one record of an action is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Progress {
+    /// Still to be launched.
+    Open,
+    /// In the message that the card has not answered yet.
+    InFlight,
+    Done,
+    /// Refused for good, with the D-11 reason.
+    Failed(u8),
+}

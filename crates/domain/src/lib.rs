@@ -1,0 +1,8 @@
+//! Decisions of the centre, pure: no I/O, no clock, no SQL. Time is an argument.
+//!
+//! [`identity`] names things, [`phonebook`] is the book with its journal, [`delivery`] the life of an outbound action.
+//! Start reading at `phonebook::apply`, the step that turns a card's message into what must be committed.
+
+pub mod delivery;
+pub mod identity;
+pub mod phonebook;

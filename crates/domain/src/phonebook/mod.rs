@@ -1,0 +1,173 @@
+//! The book: records of the files of a device, kept in pages, with a journal of every change.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use link::{checksum_table::ChecksumTable, monitor::MonitorTable};
+
+use crate::identity::{DeviceId, DeviceKey, Msisdn, SubscriberId, Timestamp};
+
+/// Path of an elementary file below the MF: DF and EF identifiers (D-113: books are keyed by path).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FilePath {
+    pub df: u16,
+    pub ef: u16,
+}
+
+/// EF_ADN below DF_TELECOM.
+pub const EF_ADN: FilePath = FilePath { df: 0x7F10, ef: 0x6F3A };
+/// EF_EXT1 below DF_TELECOM; written before EF_ADN in a restore (D-111).
+pub const EF_EXT1: FilePath = FilePath { df: 0x7F10, ef: 0x6F4A };
+
+/// One page of a book file: [`SLOTS`] records that follow one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PageKey {
+    pub device: DeviceKey,
+    pub file: FilePath,
+    /// (record number - 1) / [`SLOTS`].
+    pub page: u8,
+}
+
+/// Records of one page.
+pub const SLOTS: usize = 16;
+
+/// Whether a subscriber's messages are stored (SC-AC-02).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccountState {
+    Active,
+    Suspended,
+    ServiceOff,
+}
+
+/// Message format of a device (D-50).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    E1,
+    E2,
+    E3,
+}
+
+/// Bearer of a device's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bearer {
+    Sms,
+    Ip,
+}
+
+/// The account: who it is and whether it is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscriber {
+    pub id: SubscriberId,
+    pub tenant: String,
+    pub msisdn: Msisdn,
+    pub name: String,
+    pub state: AccountState,
+}
+
+/// A card: what personalisation knows of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    pub key: DeviceKey,
+    pub iccid: String,
+    pub profile: Profile,
+    /// Preferred channel (SC-DB-04).
+    pub bearer: Bearer,
+    /// Key of the IP link (D-114).
+    pub ip_key: Option<Bytes>,
+    pub opened: Timestamp,
+    /// Set when the card was replaced: its book is read-only (D-112).
+    pub closed: Option<Timestamp>,
+}
+
+/// What changes with (nearly) every message of a device; one row, guarded by its version.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceState {
+    /// 0 before the first write; a write names the version it read, and another one in between is a conflict.
+    pub version: i64,
+    /// The monitor table the card is known to have (SC-DB-07).
+    pub monitor: MonitorTable,
+    /// Copy of the card's checksum table (Table 6), in one value (D-119).
+    pub checksums: ChecksumTable,
+    /// The last accepted message (D-110) and the answer it got.
+    pub last_message: Option<LastMessage>,
+    /// Highest IP counter accepted from the card (D-114).
+    pub uplink_counter: u32,
+    /// First IP counter towards the card that no edge has been lent yet (D-114).
+    pub downlink_counter: u32,
+    /// Since when the card's database checksum differs (D-62); cleared by a match.
+    pub mismatch_since: Option<Timestamp>,
+    /// When resynchronisations were asked for in the last 24 h, newest last (D-62: one in 10 min, three in 24 h).
+    pub resynchronised: Vec<Timestamp>,
+    /// A resynchronisation runs: what it would leave is collected until its checksum matches (D-112).
+    pub resynchronisation: Option<Resynchronisation>,
+    pub last_contact: Option<Timestamp>,
+    /// What this card was last acknowledged to be configured with: CID to data (SC-DB-09).
+    pub settings: BTreeMap<u8, Bytes>,
+}
+
+/// D-110: the message that a repeat is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastMessage {
+    /// 64-bit hash of the application data.
+    pub hash: u64,
+    pub at: Timestamp,
+    /// The acknowledgement message that it got; a repeat gets it again.
+    pub answer: Bytes,
+}
+
+/// A resynchronisation under way or held (D-112).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resynchronisation {
+    pub started: Timestamp,
+    /// It would empty more than 25 % and more than 5 records: a person decides.
+    pub held: bool,
+    /// Records that the card reported since `started`, not applied while held.
+    pub reported: BTreeMap<(FilePath, u8), Option<Bytes>>,
+}
+
+/// All that the inbound path needs of one device, read in one trip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceView {
+    pub subscriber: Subscriber,
+    pub device: Device,
+    pub state: DeviceState,
+}
+
+/// [`SLOTS`] records of a file. An empty record is `None`, not FF octets (D-22).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Octets of a record in this file, 1 to 255.
+    pub slot_octets: u8,
+    pub slots: [Option<Bytes>; SLOTS],
+}
+
+/// Who changed a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    Backup,
+    Restore,
+    Operator,
+    Sync,
+}
+
+/// One journal row: history, idempotency key and inbound action record in one (D-118).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub device: DeviceKey,
+    /// Time-ordered id of the message, made by the service.
+    pub id: i64,
+    pub at: Timestamp,
+    pub source: Source,
+    /// D-110 key, 0 when there is none.
+    pub dedup: u64,
+    pub records: Vec<RecordChange>,
+}
+
+/// Old and new octets of one record; `None` is empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordChange {
+    pub file: FilePath,
+    pub record_number: u8,
+    pub old: Option<Bytes>,
+    pub new: Option<Bytes>,
+}

@@ -1,0 +1,1 @@
+//! The virtual mobile station: a SIM with the backup applet, and its phone.

@@ -1,0 +1,1 @@
+//! Drivers that give the protocol machines their sockets and clocks.

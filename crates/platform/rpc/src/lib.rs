@@ -1,0 +1,1 @@
+//! gRPC: balancing client, server set-up, health.

@@ -1,0 +1,234 @@
+//! The store, in the words of the domain. Three roles (D-124), each a trait with its own database grants; two
+//! implementations, Postgres and SQLite, and one contract suite run against both.
+//!
+//! All SQL of the project is here. A batch of inbound messages is read in two trips ([`InboundStore::devices`],
+//! [`InboundStore::pages`]), merged in Rust by `domain`, and written in one ([`InboundStore::commit`]).
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use domain::{
+    delivery::{Action, ActionId, State},
+    identity::{DeviceId, DeviceKey, Msisdn, SubscriberId, Timestamp},
+    phonebook::{Change, Device, DeviceState, DeviceView, Page, PageKey, Subscriber},
+};
+
+/// Few kinds; whether to retry is decided from the kind, never from the text.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database does not answer or refuses writes: try again later.
+    #[error("store unavailable: {0}")]
+    Unavailable(String),
+    /// A row changed between reading and writing: read again. Nothing was written.
+    #[error("conflict: {0}")]
+    Conflict(String),
+    /// What the caller names does not exist.
+    #[error("not found: {0}")]
+    NotFound(String),
+    /// The request itself cannot be stored; the same request fails again.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// Stored octets do not decode.
+    #[error("corrupt: {0}")]
+    Corrupt(String),
+}
+
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// A batch's writes: all of them or none, in one synchronous commit.
+#[derive(Clone, Debug, Default)]
+pub struct InboundCommit {
+    /// New state of each touched device; `state.version` is the version that was *read*. The store writes version + 1.
+    pub states: Vec<(DeviceKey, DeviceState)>,
+    pub pages: Vec<(PageKey, Page)>,
+    pub changes: Vec<Change>,
+    pub new_actions: Vec<Action>,
+    /// Actions that an acknowledgement moved: content, state, due, cause are overwritten.
+    pub moved_actions: Vec<Action>,
+    pub billing: Vec<BillingEvent>,
+    pub notices: Vec<Notice>,
+    /// Parts of long messages that wait for their others.
+    pub new_parts: Vec<Part>,
+    /// Long messages that are complete now: their parts go.
+    pub finished_parts: Vec<PartsKey>,
+}
+
+/// One per incoming signal, accepted or not (D-64).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BillingEvent {
+    pub at: Timestamp,
+    /// `None`: the originator is not an E.164 number (D-116).
+    pub msisdn: Option<Msisdn>,
+    pub subscriber: Option<SubscriberId>,
+    /// Bearer and link, such as `sms/north`.
+    pub channel: String,
+    pub octets: u32,
+    pub first_octet: Option<u8>,
+    pub duplicate: bool,
+    /// `active`, `suspended`, `service_off`, `unknown`.
+    pub account_state: &'static str,
+}
+
+/// A message for a user or for customer service (SC-CS-04, SC-ER-01).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub at: Timestamp,
+    pub msisdn: Option<Msisdn>,
+    pub kind: String,
+    pub text: String,
+}
+
+/// Concatenation reference of one sender (TS 23.040 9.2.3.24).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PartsKey {
+    pub msisdn: Msisdn,
+    pub reference: u16,
+    pub total: u8,
+}
+
+/// One part of a long message, committed before it is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub key: PartsKey,
+    pub sequence: u8,
+    /// UDH elements other than concatenation, from the first part.
+    pub user_data_header: Bytes,
+    pub payload: Bytes,
+    pub arrived: Timestamp,
+}
+
+/// What `inbound-data` may do.
+#[async_trait]
+pub trait InboundStore: Send + Sync {
+    /// The open device of each number, in the order asked; `None`: no account.
+    async fn devices(&self, msisdns: &[Msisdn]) -> Result<Vec<Option<DeviceView>>>;
+    /// The pages that exist.
+    async fn pages(&self, keys: &[PageKey]) -> Result<HashMap<PageKey, Page>>;
+    /// Open actions (queued, sent, waiting) other than backup acknowledgements, oldest first per device.
+    async fn open_actions(&self, devices: &[DeviceKey]) -> Result<Vec<Action>>;
+    /// Waiting parts of these messages.
+    async fn parts(&self, keys: &[PartsKey]) -> Result<Vec<Part>>;
+    /// Drops parts older than `before`; how many.
+    async fn expire_parts(&self, before: Timestamp) -> Result<u64>;
+    /// `Conflict` when any state's version moved meanwhile; then nothing was written.
+    async fn commit(&self, batch: InboundCommit) -> Result<()>;
+    /// Which of these numbers got no error message on this UTC day yet; they are marked as having one (D-115).
+    async fn claim_error_replies(&self, msisdns: &[Msisdn], at: Timestamp) -> Result<Vec<Msisdn>>;
+    /// The sent action with this link and message_id (D-122).
+    async fn action_by_launch(&self, link: &str, bearer_message_id: &str) -> Result<Option<Action>>;
+    /// Overwrites an action if it is still in one of `from`; false when it is not (or is gone).
+    async fn move_action(&self, action: &Action, from: &[State]) -> Result<bool>;
+    /// Reserves `count` downlink counters for an edge; the first of them (D-114).
+    async fn reserve_downlink(&self, device: DeviceKey, count: u32) -> Result<u32>;
+    /// Answers when the database takes synchronous writes: readiness.
+    async fn ping(&self) -> Result<()>;
+}
+
+/// What `outbound-action` may do.
+#[async_trait]
+pub trait OutboundStore: Send + Sync {
+    /// Loads these actions, with the device they are for. Ids that are gone are left out.
+    async fn actions(&self, ids: &[(DeviceKey, ActionId)]) -> Result<Vec<(Action, DeviceView)>>;
+    /// The oldest open ordered action (restore, addressable restore, configuration) of each device: only this one may
+    /// be launched (SC-OD-10).
+    async fn heads(&self, devices: &[DeviceKey]) -> Result<Vec<(DeviceKey, ActionId)>>;
+    /// Overwrites actions that are still in one of the states given with each; which were written, in order.
+    async fn move_actions(&self, moves: &[(Action, Vec<State>)]) -> Result<Vec<bool>>;
+    /// Marks backup acknowledgements done in one statement: the hot path.
+    async fn finish(&self, ids: &[(DeviceKey, ActionId)], at: Timestamp) -> Result<()>;
+    /// Actions due before `due_before` and made before `created_before`, oldest first: what the janitor puts (back)
+    /// into the queue.
+    async fn due(&self, due_before: Timestamp, created_before: Timestamp, limit: u32) -> Result<Vec<QueuedAction>>;
+    async fn ping(&self) -> Result<()>;
+}
+
+/// Enough of an action to queue it; a backup acknowledgement travels whole, so that its launch reads no row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuedAction {
+    pub device: DeviceKey,
+    pub id: ActionId,
+    pub channel: domain::phonebook::Bearer,
+    pub msisdn: Msisdn,
+    /// Table 9 records of a backup acknowledgement; `None` for every other type.
+    pub acknowledgement: Option<Bytes>,
+    pub traces: Vec<Bytes>,
+}
+
+/// What `application-server` may do.
+#[async_trait]
+pub trait ApplicationStore: Send + Sync {
+    /// Creates accounts with their device, state and first actions; all or none. `Refused` names a number or ICCID that
+    /// exists already.
+    async fn create_accounts(&self, accounts: &[NewAccount]) -> Result<()>;
+    async fn account(&self, msisdn: Msisdn) -> Result<Option<Account>>;
+    async fn accounts(&self, after: Option<Msisdn>, limit: u32) -> Result<Vec<Account>>;
+    async fn set_state(&self, id: SubscriberId, state: domain::phonebook::AccountState, audit: Audit) -> Result<()>;
+    /// Closes the open device and opens the new one; open actions of the old one are cancelled (D-112).
+    async fn replace_card(&self, device: &Device, state: &DeviceState, actions: &[Action], audit: Audit) -> Result<()>;
+    async fn change_number(&self, id: SubscriberId, msisdn: Msisdn, audit: Audit) -> Result<()>;
+    /// Every row of the subscriber, in every table; how many.
+    async fn erase(&self, id: SubscriberId, audit: Audit) -> Result<u64>;
+    /// All pages of a device's book.
+    async fn book(&self, device: DeviceKey) -> Result<Vec<(PageKey, Page)>>;
+    /// Journal of a device after `since`, newest first.
+    async fn journal(&self, device: DeviceKey, since: Timestamp, limit: u32) -> Result<Vec<Change>>;
+    /// A state change with its book, journal and actions in one transaction; guarded like [`InboundStore::commit`].
+    async fn commit(&self, batch: InboundCommit, audit: Audit) -> Result<()>;
+    async fn actions_of(&self, subscriber: Option<SubscriberId>, open_only: bool, limit: u32) -> Result<Vec<Action>>;
+    async fn action(&self, subscriber: SubscriberId, id: ActionId) -> Result<Option<Action>>;
+    async fn move_action(&self, action: &Action, from: &[State], audit: Audit) -> Result<bool>;
+    async fn queue_counts(&self) -> Result<HashMap<State, u64>>;
+    async fn notices(&self, limit: u32) -> Result<Vec<Notice>>;
+    /// Takes or renews a lease; `held` is whether `owner` has it now.
+    async fn acquire_lease(&self, name: &str, owner: &str, now: Timestamp, ttl: std::time::Duration) -> Result<Lease>;
+    async fn release_lease(&self, name: &str, owner: &str) -> Result<()>;
+    /// Sessions of an IP edge; answers devices whose newer session is elsewhere.
+    async fn register_sessions(&self, sessions: &SessionUpdate) -> Result<Vec<DeviceId>>;
+    async fn locate_sessions(&self, devices: &[DeviceId]) -> Result<HashMap<DeviceId, String>>;
+    async fn settings(&self, scope: &str) -> Result<HashMap<String, String>>;
+    async fn put_setting(&self, scope: &str, key: &str, value: &str, audit: Audit) -> Result<()>;
+    async fn ping(&self) -> Result<()>;
+}
+
+/// Who did what, kept beside every operator's change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    pub at: Timestamp,
+    pub who: String,
+    pub what: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct NewAccount {
+    pub subscriber: Subscriber,
+    pub device: Device,
+    pub state: DeviceState,
+    pub actions: Vec<Action>,
+}
+
+/// A subscriber with its devices, the open one first.
+#[derive(Clone, Debug)]
+pub struct Account {
+    pub subscriber: Subscriber,
+    pub devices: Vec<(Device, DeviceState)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub held: bool,
+    pub owner: String,
+    /// Grows by one each time the owner changes.
+    pub epoch: u64,
+}
+
+/// What an IP edge holds.
+#[derive(Clone, Debug, Default)]
+pub struct SessionUpdate {
+    pub endpoint: String,
+    pub opened: Vec<DeviceId>,
+    pub closed: Vec<DeviceId>,
+    /// `opened` is everything that the endpoint holds.
+    pub snapshot: bool,
+    pub at: Timestamp,
+}

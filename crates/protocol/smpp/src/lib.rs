@@ -1,0 +1,1 @@
+//! SMPP: framer, PDUs and the session machine for both roles.

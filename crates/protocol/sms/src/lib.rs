@@ -1,0 +1,1 @@
+//! SMS TPDUs, user data headers, concatenation and alphabets.

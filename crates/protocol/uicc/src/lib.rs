@@ -1,0 +1,1 @@
+//! The card: APDUs, file system, phonebook files, toolkit TLVs.

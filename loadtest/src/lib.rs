@@ -1,0 +1,1 @@
+//! The SMSC simulator, the fleet of virtual cards, the ledger: demo, faults and load.
