@@ -1,0 +1,68 @@
+//! Running other programs, and finding the project's folders.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::packages;
+
+/// The workspace's root folder.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+}
+
+/// The cargo that runs us.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root());
+    cargo
+}
+
+/// Runs to the end; an error names the command and its exit status.
+pub fn check(command: &mut Command) -> Result<()> {
+    let shown = format!("{command:?}");
+    let status = command.status().with_context(|| format!("cannot run {shown}"))?;
+    if !status.success() {
+        bail!("{shown}: {status}");
+    }
+    Ok(())
+}
+
+/// Builds and runs `simvault NAME ARGUMENTS`, and ends with its exit status.
+pub fn run_simvault(name: &str, arguments: &[String]) -> Result<()> {
+    check(cargo().args(["build", "--package", "simvault"]))?;
+    let program = built("debug", "simvault")?;
+    end_with(Command::new(program).arg(name).args(arguments))
+}
+
+/// Builds both binaries with optimisation and runs `loadtest NAME ARGUMENTS`.
+pub fn run_loadtest(name: &str, arguments: &[String]) -> Result<()> {
+    if name != "down" && !arguments.iter().any(|argument| argument == "--help") {
+        packages::ensure(packages::TOPOLOGY)?;
+    }
+    check(cargo().args(["build", "--release", "--package", "simvault", "--package", "simvaultctl", "--package", "loadtest"]))?;
+    let program = built("release", "loadtest")?;
+    end_with(Command::new(program).arg(name).args(arguments).current_dir(root()))
+}
+
+/// Where cargo put a program.
+fn built(profile: &str, name: &str) -> Result<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let program = target.join(profile).join(name);
+    if !program.exists() {
+        bail!("{} was built but is not at {}", name, program.display());
+    }
+    Ok(program)
+}
+
+/// The command's exit status becomes ours, without a word of our own: it has said what there is to say.
+fn end_with(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
+    if status.success() {
+        return Ok(());
+    }
+    std::process::exit(status.code().unwrap_or(1));
+}
