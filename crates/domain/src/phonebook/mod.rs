@@ -103,6 +103,30 @@ pub struct DeviceState {
     pub last_contact: Option<Timestamp>,
     /// What this card was last acknowledged to be configured with: CID to data (SC-DB-09).
     pub settings: BTreeMap<u8, Bytes>,
+    /// What an operator last asked this card to be configured with: CID to data, overwritten in the transaction that
+    /// makes the configuration action (SC-AP-05). Differs from `settings` until the card has accepted.
+    pub wanted: BTreeMap<u8, Bytes>,
+}
+
+impl DeviceView {
+    /// The channel of messages to this card: the bearer that it last accepted (CID 0x04), otherwise the personalised one
+    /// (SC-OD-07).
+    #[must_use]
+    pub fn channel(&self) -> Bearer {
+        self.state.channel(self.device.bearer)
+    }
+}
+
+impl DeviceState {
+    /// The bearer that the card last accepted (CID 0x04), or `personalised`.
+    #[must_use]
+    pub fn channel(&self, personalised: Bearer) -> Bearer {
+        match self.settings.get(&0x04).map(|data| data.as_ref()) {
+            Some([0]) => Bearer::Sms,
+            Some([1]) => Bearer::Ip,
+            _ => personalised,
+        }
+    }
 }
 
 /// D-110: the message that a repeat is compared with.
