@@ -1,5 +1,7 @@
 //! The book: records of the files of a device, kept in pages, with a journal of every change.
 
+pub mod restore;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
