@@ -179,6 +179,8 @@ pub trait ApplicationStore: Send + Sync {
     async fn action(&self, subscriber: SubscriberId, id: ActionId) -> Result<Option<Action>>;
     async fn move_action(&self, action: &Action, from: &[State], audit: Audit) -> Result<bool>;
     async fn queue_counts(&self) -> Result<HashMap<State, u64>>;
+    /// Earliest due time of the queued and sent actions; `None`: there are none.
+    async fn oldest_due(&self) -> Result<Option<Timestamp>>;
     async fn notices(&self, limit: u32) -> Result<Vec<Notice>>;
     /// Takes or renews a lease; `held` is whether `owner` has it now.
     async fn acquire_lease(&self, name: &str, owner: &str, now: Timestamp, ttl: std::time::Duration) -> Result<Lease>;
