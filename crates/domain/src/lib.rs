@@ -5,4 +5,5 @@
 
 pub mod delivery;
 pub mod identity;
+pub mod octets;
 pub mod phonebook;

@@ -1,6 +1,10 @@
 //! The life of an outbound action (Table 7): queued, sent, acknowledged or tried again, done or failed.
 
+mod content;
+mod queue_entry;
+
 use bytes::Bytes;
+pub use queue_entry::QueueEntry;
 
 use crate::{
     identity::{DeviceKey, Msisdn, Timestamp},

@@ -2,6 +2,10 @@
 
 pub mod restore;
 
+mod change;
+pub mod page;
+mod state;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

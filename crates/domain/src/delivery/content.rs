@@ -1,0 +1,121 @@
+//! The content of an action as the store keeps it, with how far each record is.
+//!
+//! Value: format 01, type 1 (D-54), then for an acknowledgement its Table 9 records as they are, otherwise records: for a
+//! restore monitor index 1, DF 2, EF 2, record number 1, data offset 2, progress 2, length 2, data; for a configuration
+//! CID 1, progress 2, length 2, data.
+
+use bytes::{BufMut, Bytes};
+
+use super::{ConfigurationItem, Content, Progress, RestoreRecord};
+use crate::{
+    octets::{CorruptValue, Reader, put_long},
+    phonebook::FilePath,
+};
+
+const FORMAT: u8 = 0x01;
+
+impl Content {
+    /// Action type of D-54: 1 backup acknowledgement, 2 restore, 3 addressable restore, 4 configuration.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::BackupAcknowledgement { .. } => 1,
+            Self::Restore { .. } => 2,
+            Self::AddressableRestore { .. } => 3,
+            Self::Configuration { .. } => 4,
+        }
+    }
+
+    /// Whether it waits for its turn and for the card's answer (SC-OD-10): all but acknowledgements.
+    #[must_use]
+    pub fn is_ordered(&self) -> bool {
+        !matches!(self, Self::BackupAcknowledgement { .. })
+    }
+
+    /// The value that the store keeps.
+    #[must_use]
+    pub fn to_octets(&self) -> Vec<u8> {
+        let mut out = vec![FORMAT, self.code()];
+        match self {
+            Self::BackupAcknowledgement { records } => out.extend_from_slice(records),
+            Self::Restore { records } | Self::AddressableRestore { records } => {
+                for record in records {
+                    put_restore_record(&mut out, record);
+                }
+            }
+            Self::Configuration { items } => {
+                for item in items {
+                    out.put_u8(item.cid);
+                    put_progress(&mut out, item.progress);
+                    put_long(&mut out, &item.data);
+                }
+            }
+        }
+        out
+    }
+
+    /// # Errors
+    /// [`CorruptValue`] for anything that [`Self::to_octets`] does not write.
+    pub fn from_octets(octets: impl Into<Bytes>) -> Result<Self, CorruptValue> {
+        let mut reader = Reader::open("action content", octets.into(), FORMAT)?;
+        match reader.u8()? {
+            1 => Ok(Self::BackupAcknowledgement { records: reader.rest() }),
+            2 => Ok(Self::Restore { records: restore_records(reader)? }),
+            3 => Ok(Self::AddressableRestore { records: restore_records(reader)? }),
+            4 => {
+                let mut items = Vec::new();
+                while !reader.is_empty() {
+                    let cid = reader.u8()?;
+                    let progress = progress(&mut reader)?;
+                    items.push(ConfigurationItem { cid, data: reader.long()?, progress });
+                }
+                Ok(Self::Configuration { items })
+            }
+            _ => Err(reader.corrupt("unknown action type")),
+        }
+    }
+}
+
+fn put_restore_record(out: &mut Vec<u8>, record: &RestoreRecord) {
+    out.put_u8(record.monitor_index);
+    out.put_u16(record.file.df);
+    out.put_u16(record.file.ef);
+    out.put_u8(record.record_number);
+    out.put_u16(record.data_offset);
+    put_progress(out, record.progress);
+    put_long(out, &record.data);
+}
+
+fn restore_records(mut reader: Reader) -> Result<Vec<RestoreRecord>, CorruptValue> {
+    let mut records = Vec::new();
+    while !reader.is_empty() {
+        let monitor_index = reader.u8()?;
+        let file = FilePath { df: reader.u16()?, ef: reader.u16()? };
+        let record_number = reader.u8()?;
+        let data_offset = reader.u16()?;
+        let progress = progress(&mut reader)?;
+        let data = reader.long()?;
+        records.push(RestoreRecord { monitor_index, file, record_number, data_offset, data, progress });
+    }
+    Ok(records)
+}
+
+fn put_progress(out: &mut Vec<u8>, progress: Progress) {
+    let octets = match progress {
+        Progress::Open => [0, 0],
+        Progress::InFlight => [1, 0],
+        Progress::Done => [2, 0],
+        Progress::Failed(reason) => [3, reason],
+    };
+    out.extend_from_slice(&octets);
+}
+
+fn progress(reader: &mut Reader) -> Result<Progress, CorruptValue> {
+    match (reader.u8()?, reader.u8()?) {
+        (0, _) => Ok(Progress::Open),
+        (1, _) => Ok(Progress::InFlight),
+        (2, _) => Ok(Progress::Done),
+        (3, reason) => Ok(Progress::Failed(reason)),
+        _ => Err(reader.corrupt("unknown progress")),
+    }
+}

@@ -1,0 +1,104 @@
+//! What travels through the outbound-actions queue: enough to launch an acknowledgement without reading its row, and for
+//! every other action where its row is.
+//!
+//! Body: format 01, subscriber 8, device 8, action 8, MSISDN 8, channel 1, kind 1 (0 ordered action, 1 acknowledgement
+//! with its Table 9 records behind a length 2), then the traces of 16 octets each.
+
+use bytes::{BufMut, Bytes};
+
+use super::ActionId;
+use crate::{
+    identity::{DeviceId, DeviceKey, Msisdn, SubscriberId},
+    octets::{CorruptValue, Reader, put_long},
+    phonebook::Bearer,
+};
+
+const FORMAT: u8 = 0x01;
+const TRACE_OCTETS: usize = 16;
+
+/// One entry of the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueEntry {
+    pub device: DeviceKey,
+    pub action: ActionId,
+    pub msisdn: Msisdn,
+    pub channel: Bearer,
+    /// Table 9 records of a backup acknowledgement; `None`: an ordered action, to be read from the store.
+    pub acknowledgement: Option<Bytes>,
+    /// Traces of the messages that it answers, 16 octets each.
+    pub traces: Vec<Bytes>,
+}
+
+impl QueueEntry {
+    /// The entry of an action.
+    #[must_use]
+    pub fn of(action: &super::Action) -> Self {
+        let acknowledgement = match &action.content {
+            super::Content::BackupAcknowledgement { records } => Some(records.clone()),
+            _ => None,
+        };
+        Self {
+            device: action.device,
+            action: action.id,
+            msisdn: action.msisdn,
+            channel: action.channel,
+            acknowledgement,
+            traces: action.traces.clone(),
+        }
+    }
+
+    #[must_use]
+    pub fn to_octets(&self) -> Bytes {
+        let mut out = Vec::with_capacity(64 + self.traces.len() * TRACE_OCTETS);
+        out.put_u8(FORMAT);
+        out.put_i64(self.device.subscriber.0);
+        out.put_i64(self.device.device.0);
+        out.put_i64(self.action.0);
+        out.put_i64(self.msisdn.to_i64());
+        out.put_u8(self.channel.code());
+        out.put_u8(u8::from(self.acknowledgement.is_some()));
+        if let Some(records) = &self.acknowledgement {
+            put_long(&mut out, records);
+        }
+        for trace in self.traces.iter().filter(|trace| trace.len() == TRACE_OCTETS) {
+            out.extend_from_slice(trace);
+        }
+        out.into()
+    }
+
+    /// # Errors
+    /// [`CorruptValue`] for anything that [`Self::to_octets`] does not write.
+    pub fn from_octets(octets: impl Into<Bytes>) -> Result<Self, CorruptValue> {
+        let mut reader = Reader::open("queue entry", octets.into(), FORMAT)?;
+        let device = DeviceKey { subscriber: SubscriberId(reader.i64()?), device: DeviceId(reader.i64()?) };
+        let action = ActionId(reader.i64()?);
+        let msisdn = Msisdn::from_i64(reader.i64()?).map_err(|_| reader.corrupt("not a number"))?;
+        let channel = Bearer::from_code(reader.u8()?).ok_or(reader.corrupt("unknown channel"))?;
+        let acknowledgement = match reader.u8()? {
+            0 => None,
+            _ => Some(reader.long()?),
+        };
+        let mut traces = Vec::new();
+        while !reader.is_empty() {
+            traces.push(reader.take(TRACE_OCTETS)?);
+        }
+        Ok(Self { device, action, msisdn, channel, acknowledgement, traces })
+    }
+}
+
+impl Bearer {
+    /// The octet of CID 0x04 (D-12), which the store and the queue keep too.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Sms => 0,
+            Self::Ip => 1,
+        }
+    }
+
+    /// `None` for an octet that [`Self::code`] does not give.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        [Self::Sms, Self::Ip].into_iter().find(|bearer| bearer.code() == code)
+    }
+}
