@@ -1,6 +1,6 @@
 //! The checksum table (Table 6): the latest checksum of each non-empty monitored record (D-20).
 
-use crate::checksum;
+use crate::{checksum, record};
 
 /// Rows sorted by monitor index, then record number: the order of the database checksum (D-20).
 ///
@@ -44,6 +44,16 @@ impl ChecksumTable {
     pub fn remove(&mut self, monitor_index: u8, record_number: u8) -> Option<u16> {
         let at = self.find(monitor_index, record_number).ok()?;
         Some(self.rows.remove(at).checksum)
+    }
+
+    /// What a record's new content does to the table: D-19's checksum of the padded data, or no row when it is empty
+    /// (D-20, D-22). Returns whether the table changed.
+    pub fn apply_record(&mut self, monitor_index: u8, record_number: u8, data: &[u8]) -> bool {
+        if record::is_empty(data) {
+            return self.remove(monitor_index, record_number).is_some();
+        }
+        let checksum = checksum::crc16(data);
+        self.set(monitor_index, record_number, checksum) != Some(checksum)
     }
 
     /// Removes every row of a monitor index (CID 0x09), or all with `None`.
