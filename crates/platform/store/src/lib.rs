@@ -107,6 +107,9 @@ pub trait InboundStore: Send + Sync {
     async fn pages(&self, keys: &[PageKey]) -> Result<HashMap<PageKey, Page>>;
     /// Open actions (queued, sent, waiting) other than backup acknowledgements, oldest first per device.
     async fn open_actions(&self, devices: &[DeviceKey]) -> Result<Vec<Action>>;
+    /// Numbers of open devices whose state has a `mismatch_since` at or before `before`, oldest first: their grace may be
+    /// over (D-62). A column with a partial index.
+    async fn mismatched(&self, before: Timestamp, limit: u32) -> Result<Vec<Msisdn>>;
     /// Waiting parts of these messages.
     async fn parts(&self, keys: &[PartsKey]) -> Result<Vec<Part>>;
     /// Drops parts older than `before`; how many.
@@ -135,6 +138,12 @@ pub trait OutboundStore: Send + Sync {
     async fn heads(&self, devices: &[DeviceKey]) -> Result<Vec<(DeviceKey, ActionId)>>;
     /// Overwrites actions that are still in one of the states given with each; which were written, in order.
     async fn move_actions(&self, moves: &[(Action, Vec<State>)]) -> Result<Vec<bool>>;
+    /// Overwrites actions whose row is still as it was read: the same state and the same due time, which every move
+    /// changes (each with what was read). Keeps two replicas from launching one action at once, and a late one from
+    /// undoing a card's answer. Which were written, in order.
+    async fn replace_actions(&self, moves: &[(Action, State, Timestamp)]) -> Result<Vec<bool>>;
+    /// For customer service: actions that failed for good.
+    async fn add_notices(&self, notices: &[Notice]) -> Result<()>;
     /// Marks backup acknowledgements done in one statement: the hot path.
     async fn finish(&self, ids: &[(DeviceKey, ActionId)], at: Timestamp) -> Result<()>;
     /// Actions due before `due_before` and made before `created_before`, oldest first: what the janitor puts (back)
