@@ -6,7 +6,7 @@
 
 use bytes::{BufMut, Bytes};
 
-use super::{ConfigurationItem, Content, Progress, RestoreRecord};
+use super::{ConfigurationItem, Content, Progress, RestoreRecord, State};
 use crate::{
     octets::{CorruptValue, Reader, put_long},
     phonebook::FilePath,
@@ -117,5 +117,33 @@ fn progress(reader: &mut Reader) -> Result<Progress, CorruptValue> {
         (2, _) => Ok(Progress::Done),
         (3, reason) => Ok(Progress::Failed(reason)),
         _ => Err(reader.corrupt("unknown progress")),
+    }
+}
+
+impl State {
+    /// The number that the store keeps.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Queued => 0,
+            Self::Sent => 1,
+            Self::Waiting => 2,
+            Self::Done => 3,
+            Self::Failed => 4,
+            Self::Cancelled => 5,
+        }
+    }
+
+    /// `None` for a number that [`Self::code`] does not give.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        let all = [Self::Queued, Self::Sent, Self::Waiting, Self::Done, Self::Failed, Self::Cancelled];
+        all.into_iter().find(|state| state.code() == code)
+    }
+
+    /// Queued, sent or waiting.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Queued | Self::Sent | Self::Waiting)
     }
 }

@@ -1,9 +1,12 @@
 //! The life of an outbound action (Table 7): queued, sent, acknowledged or tried again, done or failed.
 
+pub mod build;
 mod content;
+mod ladder;
 mod queue_entry;
 
 use bytes::Bytes;
+pub use ladder::RetryLadder;
 pub use queue_entry::QueueEntry;
 
 use crate::{

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use link::{checksum_table::ChecksumTable, monitor::MonitorTable};
 
-use crate::identity::{DeviceId, DeviceKey, Msisdn, SubscriberId, Timestamp};
+use crate::identity::{DeviceKey, Msisdn, SubscriberId, Timestamp};
 
 /// Path of an elementary file below the MF: DF and EF identifiers (D-113: books are keyed by path).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -151,7 +151,11 @@ pub struct Resynchronisation {
     pub started: Timestamp,
     /// It would empty more than 25 % and more than 5 records: a person decides.
     pub held: bool,
-    /// Records that the card reported since `started`, not applied while held.
+    /// The last message's database checksum was that of what the card reported: once the card is quiet, what it did
+    /// not report is surplus.
+    pub agreed: bool,
+    /// Records that the card reported since `started`; `None` is a deletion. They are in the book already; what is
+    /// pending is the emptying of all others.
     pub reported: BTreeMap<(FilePath, u8), Option<Bytes>>,
 }
 

@@ -105,7 +105,7 @@ fn read_settings(reader: &mut Reader) -> Result<BTreeMap<u8, Bytes>, CorruptValu
 
 fn put_resynchronisation(out: &mut Vec<u8>, resynchronisation: &Resynchronisation) {
     out.put_i64(resynchronisation.started.0);
-    out.put_u8(u8::from(resynchronisation.held));
+    out.put_u8(u8::from(resynchronisation.held) | u8::from(resynchronisation.agreed) << 1);
     out.put_u16(u16::try_from(resynchronisation.reported.len()).unwrap_or(u16::MAX));
     for ((file, record_number), record) in resynchronisation.reported.iter().take(usize::from(u16::MAX)) {
         out.put_u16(file.df);
@@ -117,12 +117,12 @@ fn put_resynchronisation(out: &mut Vec<u8>, resynchronisation: &Resynchronisatio
 
 fn read_resynchronisation(reader: &mut Reader) -> Result<Resynchronisation, CorruptValue> {
     let started = Timestamp(reader.i64()?);
-    let held = reader.u8()? != 0;
+    let flags = reader.u8()?;
     let reported = (0..reader.u16()?)
         .map(|_| {
             let file = FilePath { df: reader.u16()?, ef: reader.u16()? };
             Ok(((file, reader.u8()?), reader.record()?))
         })
         .collect::<Result<_, _>>()?;
-    Ok(Resynchronisation { started, held, reported })
+    Ok(Resynchronisation { started, held: flags & 1 != 0, agreed: flags & 2 != 0, reported })
 }

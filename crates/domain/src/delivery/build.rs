@@ -1,0 +1,173 @@
+//! The next message of an action, within the limit of its channel (SC-OD-04 to SC-OD-06, SC-OD-09).
+
+use link::{
+    addressable::AddressedRecord,
+    configuration,
+    message::{AckRecord, Message},
+    reason::Reason,
+    record::{NotAdded, Record},
+    restore,
+};
+
+use super::{ConfigurationItem, Content, Progress, RestoreRecord};
+use crate::phonebook::Bearer;
+
+/// Octets of a message on this channel: one short message, or one IP frame's payload.
+#[must_use]
+pub fn limit(channel: Bearer) -> usize {
+    match channel {
+        Bearer::Sms => link::SMS_OCTETS,
+        Bearer::Ip => link::ip::PAYLOAD_OCTETS_MAX,
+    }
+}
+
+/// Builds the next message out of the open records and marks what it holds as in flight. `None`: nothing is open, or
+/// (acknowledgements) see [`acknowledgements`]. A record that no message of `limit` octets can take becomes failed,
+/// reason 0x03; it is refused, never cut (SC-OD-09).
+pub fn next_message(content: &mut Content, limit: usize) -> Option<Vec<u8>> {
+    match content {
+        Content::BackupAcknowledgement { .. } => None,
+        Content::Restore { records } => restore(records, limit),
+        Content::AddressableRestore { records } => addressable(records, limit),
+        Content::Configuration { items } => configure(items, limit),
+    }
+}
+
+/// Combines the Table 9 records of several acknowledgements of one device, in order, into as few messages as possible.
+#[must_use]
+pub fn acknowledgements<'a>(records: impl IntoIterator<Item = &'a [u8]>, limit: usize) -> Vec<Vec<u8>> {
+    let records: Vec<AckRecord> = records
+        .into_iter()
+        .flat_map(|octets| octets.as_chunks::<{ AckRecord::OCTETS }>().0)
+        .map(|&[monitor_index, record_number, result]| AckRecord { monitor_index, record_number, result })
+        .collect();
+    records
+        .chunks(AckRecord::per_message(limit).max(1))
+        .map(|records| Message::BackupAcknowledgement { records: records.to_vec() }.encode())
+        .collect()
+}
+
+const TOO_LONG: Progress = Progress::Failed(Reason::BadDataLengthOrOffset as u8);
+
+fn restore(records: &mut [RestoreRecord], limit: usize) -> Option<Vec<u8>> {
+    let mut builder = restore::Builder::new(limit);
+    for each in records.iter_mut().filter(|each| each.progress == Progress::Open) {
+        let record =
+            Record { monitor_index: each.monitor_index, record_number: each.record_number, data: each.data.clone() };
+        match builder.push(&record) {
+            Ok(()) => each.progress = Progress::InFlight,
+            Err(NotAdded::Full) => break,
+            Err(NotAdded::TooLong { .. }) => each.progress = TOO_LONG,
+        }
+    }
+    (builder.count() > 0).then(|| builder.finish())
+}
+
+fn addressable(records: &mut [RestoreRecord], limit: usize) -> Option<Vec<u8>> {
+    let mut chosen = Vec::new();
+    let mut octets = 1;
+    for each in records.iter_mut().filter(|each| each.progress == Progress::Open) {
+        let record = AddressedRecord {
+            df: each.file.df,
+            ef: each.file.ef,
+            record_number: each.record_number,
+            data_offset: each.data_offset,
+            data: each.data.clone(),
+        };
+        if each.data.len() > 255 || 1 + record.encoded_octets() > limit {
+            each.progress = TOO_LONG;
+            continue;
+        }
+        if octets + record.encoded_octets() > limit {
+            break;
+        }
+        octets += record.encoded_octets();
+        each.progress = Progress::InFlight;
+        chosen.push(record);
+    }
+    (!chosen.is_empty()).then(|| Message::AddressableRestore { records: chosen }.encode())
+}
+
+fn configure(items: &mut [ConfigurationItem], limit: usize) -> Option<Vec<u8>> {
+    let mut chosen = Vec::new();
+    let mut octets = 1;
+    for each in items.iter_mut().filter(|each| each.progress == Progress::Open) {
+        if configuration::data_octets(each.cid) != Some(each.data.len()) {
+            each.progress = TOO_LONG;
+            continue;
+        }
+        let item = configuration::ConfigurationItem { cid: each.cid, data: each.data.clone() };
+        if octets + item.encoded_octets() > limit {
+            break;
+        }
+        octets += item.encoded_octets();
+        each.progress = Progress::InFlight;
+        chosen.push(item);
+    }
+    (!chosen.is_empty()).then(|| Message::Configuration { items: chosen, unparsed: None }.encode())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::phonebook::EF_ADN;
+
+    fn record(record_number: u8, data: Bytes) -> RestoreRecord {
+        RestoreRecord { monitor_index: 0, file: EF_ADN, record_number, data_offset: 0, data, progress: Progress::Open }
+    }
+
+    #[test]
+    fn a_restore_fills_message_after_message() {
+        let records = (1..=100).map(|number| record(number, vec![number; 28].into())).collect();
+        let mut content = Content::Restore { records };
+        let messages: Vec<usize> =
+            std::iter::from_fn(|| next_message(&mut content, 140)).map(|message| message.len()).collect();
+        assert_eq!(messages, vec![1 + 4 * 30; 25]);
+        content.reopen();
+        assert_eq!(next_message(&mut content, 4096).map(|message| message.len()), Some(3001));
+        assert_eq!(next_message(&mut content, 4096), None);
+    }
+
+    /// Covers: SC-OD-09
+    #[test]
+    fn what_fits_no_message_is_refused_not_cut() {
+        let mut content = Content::Restore { records: vec![record(1, vec![1; 138].into())] };
+        assert_eq!(next_message(&mut content, 140), None);
+        let Content::Restore { records } = &content else { panic!("still a restore") };
+        assert_eq!(records[0].progress, Progress::Failed(0x03));
+        let mut content = Content::AddressableRestore { records: vec![record(1, vec![1; 132].into())] };
+        assert_eq!(next_message(&mut content, 140), None);
+    }
+
+    #[test]
+    fn acknowledgements_combine_in_order() {
+        let parts: [&[u8]; 3] = [&[0, 1, 0], &[0, 2, 1, 0, 3, 0], &[0, 1, 0]];
+        assert_eq!(acknowledgements(parts, 140), [vec![0x10, 0, 1, 0, 0, 2, 1, 0, 3, 0, 0, 1, 0]]);
+        let many = vec![[0, 1, 0]; 47].concat();
+        assert_eq!(acknowledgements([many.as_slice()], 140).len(), 2);
+        assert_eq!(acknowledgements([], 140).len(), 0);
+    }
+
+    /// Covers: SC-OD-04
+    #[test]
+    fn the_generators_give_the_vectors() {
+        let bob = [0x42, 0x4F, 0x42, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF]
+            .into_iter()
+            .chain([0x06, 0x91, 0x00, 0x11, 0x32, 0x54, 0xF6])
+            .chain([0xFF; 7])
+            .collect::<Bytes>();
+        assert_eq!(acknowledgements([[0, 1, 0, 0, 2, 1].as_slice()], 140), [[0x10, 0, 1, 0, 0, 2, 1]]);
+        let mut content = Content::Restore { records: vec![record(1, bob.clone())] };
+        assert_eq!(next_message(&mut content, 140), Some([&[0x18, 0, 1], bob.as_ref()].concat()));
+        let mut content = Content::AddressableRestore { records: vec![record(5, bob.clone())] };
+        let head = [0x28, 0x7F, 0x10, 0x6F, 0x3A, 5, 0, 0, 0x1C];
+        assert_eq!(next_message(&mut content, 140), Some([head.as_slice(), bob.as_ref()].concat()));
+        let item = |cid, data: &'static [u8]| ConfigurationItem { cid, data: data.into(), progress: Progress::Open };
+        let row = item(6, &[0, 0x7F, 0x10, 0x6F, 0x3A, 0, 0x64, 0, 0, 0x1C]);
+        let mut content = Content::Configuration { items: vec![item(1, &[1]), item(4, &[1]), row] };
+        let expected = vec![0x30, 1, 1, 4, 1, 6, 0, 0x7F, 0x10, 0x6F, 0x3A, 0, 0x64, 0, 0, 0x1C];
+        assert_eq!(next_message(&mut content, 140), Some(expected));
+    }
+}
