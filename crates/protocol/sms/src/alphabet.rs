@@ -1,0 +1,3 @@
+//! Alphabets of TS 23.038.
+
+pub mod gsm7;
