@@ -1,1 +1,9 @@
-//! The SMSC simulator, the fleet of virtual cards, the ledger: demo, faults and load.
+//! What stands around the centre: the SMSC simulator, the fleet of virtual cards, the ledger that compares cards with the
+//! centre; the demo, the topology of real processes, faults and bench made of them.
+
+pub mod cpu;
+pub mod load_card;
+pub mod people;
+pub mod picture;
+pub mod table;
+pub mod topology;

@@ -1,0 +1,192 @@
+//! One process of the topology, and the keeper that starts it again when it has died: what a kubelet does in production.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+/// How to start a process, as often as needed.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// `inbound-data-1`: unique, also the name of its log.
+    pub name: String,
+    pub program: PathBuf,
+    pub arguments: Vec<String>,
+    pub environment: Vec<(String, String)>,
+    pub log: PathBuf,
+}
+
+/// A recipe and what runs of it.
+struct Kept {
+    recipe: Recipe,
+    child: Option<Child>,
+    /// When a dead process may be started again.
+    restart_at: Option<Instant>,
+    starts: u32,
+}
+
+/// Starts processes and starts them again `pause` after they died.
+#[derive(Clone)]
+pub struct Keeper {
+    kept: Arc<Mutex<Vec<Kept>>>,
+    pause: Duration,
+}
+
+impl Keeper {
+    /// `pause`: between a death and the next start.
+    #[must_use]
+    pub fn new(pause: Duration) -> Self {
+        Self { kept: Arc::default(), pause }
+    }
+
+    /// Starts the process; from now on [`Self::keep`] keeps it alive.
+    pub fn start(&self, recipe: Recipe) -> Result<()> {
+        let child = launch(&recipe)?;
+        self.lock().push(Kept { recipe, child: Some(child), restart_at: None, starts: 1 });
+        Ok(())
+    }
+
+    /// Looks after every process once; call it a few times a second. Returns the names of what it started again.
+    pub fn keep(&self) -> Result<Vec<String>> {
+        let mut started = Vec::new();
+        for kept in self.lock().iter_mut() {
+            let died = match &mut kept.child {
+                Some(child) => child.try_wait()?.is_some(),
+                None => false,
+            };
+            if died {
+                kept.child = None;
+                kept.restart_at = Some(Instant::now() + self.pause);
+            }
+            if kept.restart_at.is_some_and(|at| at <= Instant::now()) {
+                kept.child = Some(launch(&kept.recipe)?);
+                kept.restart_at = None;
+                kept.starts += 1;
+                started.push(kept.recipe.name.clone());
+            }
+        }
+        Ok(started)
+    }
+
+    /// SIGKILL to the named process; whether it ran.
+    pub fn kill9(&self, name: &str) -> Result<bool> {
+        for kept in self.lock().iter_mut().filter(|kept| kept.recipe.name == name) {
+            if let Some(child) = &mut kept.child {
+                child.kill()?;
+                child.wait()?;
+                kept.child = None;
+                kept.restart_at = Some(Instant::now() + self.pause);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Name and process id of what runs.
+    #[must_use]
+    pub fn running(&self) -> Vec<(String, u32)> {
+        self.lock().iter().filter_map(|kept| Some((kept.recipe.name.clone(), kept.child.as_ref()?.id()))).collect()
+    }
+
+    /// How often the named process was started.
+    #[must_use]
+    pub fn starts(&self, name: &str) -> u32 {
+        self.lock().iter().find(|kept| kept.recipe.name == name).map_or(0, |kept| kept.starts)
+    }
+
+    /// SIGTERM to all, in the order they were started; SIGKILL to what is left after `grace`. Names what had to be killed.
+    pub fn stop(&self, grace: Duration) -> Result<Vec<String>> {
+        let mut kept = std::mem::take(&mut *self.lock());
+        for child in kept.iter().filter_map(|kept| kept.child.as_ref()) {
+            terminate(child.id())?;
+        }
+        let deadline = Instant::now() + grace;
+        let mut killed = Vec::new();
+        for Kept { recipe, child, .. } in &mut kept {
+            let Some(child) = child else { continue };
+            while child.try_wait()?.is_none() {
+                if Instant::now() >= deadline {
+                    child.kill()?;
+                    child.wait()?;
+                    killed.push(recipe.name.clone());
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        Ok(killed)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Keeper {
+    /// The last keeper takes its processes with it: nothing outlives the command that started it.
+    fn drop(&mut self) {
+        if Arc::strong_count(&self.kept) == 1 {
+            for child in self.lock().iter_mut().filter_map(|kept| kept.child.as_mut()) {
+                // Already gone is as good as killed.
+                child.kill().ok();
+                child.wait().ok();
+            }
+        }
+    }
+}
+
+fn launch(recipe: &Recipe) -> Result<Child> {
+    let log = open_log(&recipe.log)?;
+    Command::new(&recipe.program)
+        .args(&recipe.arguments)
+        .envs(recipe.environment.iter().cloned())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("cannot start {}: {}", recipe.name, recipe.program.display()))
+}
+
+fn open_log(path: &Path) -> Result<File> {
+    File::options().create(true).append(true).open(path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// SIGTERM to a process of ours, by its id.
+pub fn terminate(pid: u32) -> Result<()> {
+    Command::new("kill").args(["-TERM", &pid.to_string()]).stderr(Stdio::null()).status().context("cannot run kill")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Keeper, Recipe};
+
+    #[test]
+    fn what_is_killed_comes_back_and_what_is_stopped_does_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let keeper = Keeper::new(Duration::ZERO);
+        let recipe = Recipe {
+            name: "sleeper".to_owned(),
+            program: "/bin/sleep".into(),
+            arguments: vec!["600".to_owned()],
+            environment: Vec::new(),
+            log: folder.path().join("sleeper.log"),
+        };
+        keeper.start(recipe).expect("started");
+        let first = keeper.running()[0].1;
+        assert!(keeper.kill9("sleeper").expect("killed"));
+        assert!(keeper.running().is_empty());
+        assert_eq!(keeper.keep().expect("kept"), ["sleeper"]);
+        assert_ne!(keeper.running()[0].1, first);
+        assert_eq!(keeper.starts("sleeper"), 2);
+        assert!(keeper.stop(Duration::from_secs(5)).expect("stopped").is_empty());
+        assert!(keeper.running().is_empty());
+    }
+}
