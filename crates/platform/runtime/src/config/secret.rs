@@ -1,0 +1,69 @@
+//! A password or key: never written in the configuration file, never shown.
+
+use std::{collections::BTreeMap, fmt, path::Path};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+/// Read from a file (`password = { file = "/run/secrets/smsc" }`) or from the environment
+/// (`SIMVAULT__SMPP__PASSWORD=...`). Empty when nothing was given.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+/// The loader hands an environment override over under this key; TOML files cannot mean it by mistake.
+pub(super) const FROM_ENVIRONMENT: &str = "\u{0}environment";
+
+/// Files longer than this are no secret but a mistake, octets.
+const FILE_MAX: u64 = 65_536;
+
+impl Secret {
+    /// For tests and for secrets that other code makes.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    /// The secret itself: call it where it is used, never to log it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "Secret(none)" } else { "Secret(hidden)" })
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(if self.0.is_empty() { "" } else { "(hidden)" })
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const ACCEPTED: &str = "accepted: { file = \"PATH\" }, or the secret in the environment variable";
+        // The text of a wrong value may be the secret: it is not repeated.
+        let table = BTreeMap::<String, String>::deserialize(deserializer)
+            .map_err(|_| D::Error::custom(format!("found a secret in the file, {ACCEPTED}")))?;
+        let mut entries = table.into_iter();
+        match (entries.next(), entries.next()) {
+            (Some((key, value)), None) if key == FROM_ENVIRONMENT => Ok(Self(value)),
+            (Some((key, path)), None) if key == "file" => read(Path::new(&path)).map(Self).map_err(D::Error::custom),
+            _ => Err(D::Error::custom(format!("found other keys than file, {ACCEPTED}"))),
+        }
+    }
+}
+
+/// The file's text without the line end that editors add.
+fn read(path: &Path) -> Result<String, String> {
+    let describe = |error: std::io::Error| format!("cannot read the secret's file {}: {error}", path.display());
+    if std::fs::metadata(path).map_err(describe)?.len() > FILE_MAX {
+        return Err(format!("the secret's file {} is longer than {FILE_MAX} octets", path.display()));
+    }
+    let text = std::fs::read_to_string(path).map_err(describe)?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
