@@ -216,7 +216,7 @@ fn insert<'a>(table: &mut DeTable<'a>, path: &[String], span: Range<usize>, valu
         Some(next) => next,
         None => {
             // One longer than the value's, so that a mistake of the section is told apart from one of the value.
-            let section = span.start..span.start.saturating_add(1);
+            let section = span.start..span.start.saturating_add(usize::from(!rest.is_empty()));
             let empty = spanned(section.clone(), DeValue::Table(DeTable::new()));
             table.insert(spanned(section, DeString::Owned(key.clone())), empty);
             child(table, key).ok_or("cannot be set")?
