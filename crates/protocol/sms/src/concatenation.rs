@@ -44,10 +44,9 @@ impl PartInfo {
     #[must_use]
     pub fn to_element(self) -> InformationElement {
         match self.reference {
-            Reference::Eight(reference) => InformationElement {
-                id: element_id::CONCATENATION_8,
-                data: vec![reference, self.total, self.sequence],
-            },
+            Reference::Eight(reference) => {
+                InformationElement { id: element_id::CONCATENATION_8, data: vec![reference, self.total, self.sequence] }
+            }
             Reference::Sixteen(reference) => {
                 let [high, low] = reference.to_be_bytes();
                 let data = vec![high, low, self.total, self.sequence];
@@ -77,10 +76,11 @@ pub fn split(
         Reference::Sixteen(_) => 6,
     };
     let later = USER_DATA_MAX - 1 - concatenation_octets;
-    let first = later
-        .checked_sub(header.encode().len())
-        .filter(|room| *room > 0)
-        .ok_or(Malformed::TooLong { field: "TP-UDH", actual: header_octets, max: later })?;
+    let first = later.checked_sub(header.encode().len()).filter(|room| *room > 0).ok_or(Malformed::TooLong {
+        field: "TP-UDH",
+        actual: header_octets,
+        max: later,
+    })?;
     let (head, tail) = payload.split_at(first.min(payload.len()));
     let bodies: Vec<&[u8]> = std::iter::once(head).chain(tail.chunks(later)).collect();
     let total = u8::try_from(bodies.len()).map_err(|_| Malformed::TooLong {

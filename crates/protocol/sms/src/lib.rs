@@ -21,9 +21,7 @@ pub use concatenation::{Insertion, Outcome, PartInfo, Reassembler, ReassemblerLi
 pub use data_coding::{Alphabet, DataCoding, MT_DATA_CODING, MT_DATA_CODING_CLASS_1, MessageClass};
 pub use protocol_id::{PID_SHORT_MESSAGE, PID_SIM_DATA_DOWNLOAD, ProtocolId, ProtocolIdMeaning};
 pub use time_stamp::TimeStamp;
-pub use tpdu::{
-    Deliver, DeliverReport, MessageType, StatusReport, Submit, SubmitReport, failure_cause, message_type,
-};
+pub use tpdu::{Deliver, DeliverReport, MessageType, StatusReport, Submit, SubmitReport, failure_cause, message_type};
 pub use user_data::{USER_DATA_MAX, UserData};
 pub use user_data_header::{InformationElement, UserDataHeader};
 pub use validity::ValidityPeriod;

@@ -36,10 +36,8 @@ impl TimeStamp {
         let year = field(year, 0, 99)?;
         let year = if year < 90 { 2000 + year } else { 1900 + year };
         let days = days_from_civil(year, field(month, 1, 12)?, field(day, 1, 31)?);
-        let local = days * SECONDS_PER_DAY
-            + field(hour, 0, 23)? * 3600
-            + field(minute, 0, 59)? * 60
-            + field(second, 0, 59)?;
+        let local =
+            days * SECONDS_PER_DAY + field(hour, 0, 23)? * 3600 + field(minute, 0, 59)? * 60 + field(second, 0, 59)?;
         let quarters = field(zone & !8, 0, 79)?;
         let offset = if zone & 8 != 0 { -quarters } else { quarters } * SECONDS_PER_QUARTER;
         Some(local - offset)

@@ -78,7 +78,7 @@ pub fn decode(septets: &[u8]) -> String {
 /// text after a user data header starts on a septet boundary (TS 23.040 9.2.3.24).
 #[must_use]
 pub fn pack(septets: &[u8], fill_bits: u8) -> Vec<u8> {
-    let mut octets = Vec::with_capacity((septets.len() * 7 + 7) / 8 + 1);
+    let mut octets = Vec::with_capacity((septets.len() * 7).div_ceil(8) + 1);
     let mut bits = u32::from(fill_bits.min(6));
     let mut held: u32 = 0;
     for septet in septets {

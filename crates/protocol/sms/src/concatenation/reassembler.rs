@@ -2,14 +2,14 @@
 
 use super::{PartInfo, Reference};
 use crate::UserDataHeader;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 /// What the reassembler may hold at most.
 #[derive(Clone, Copy, Debug)]
 pub struct ReassemblerLimits {
-    /// Octets of waiting parts, of all sources together. Default 16 MiB.
+    /// Memory of waiting parts, of all sources together, overhead included. Default 16 MiB.
     pub octets_max: usize,
     /// Messages that wait for parts, of all sources together. Default 65,536.
     pub messages_max: usize,
@@ -75,31 +75,41 @@ struct Message {
     total: u8,
     /// When its first part came, or when it became complete.
     since: Duration,
-    /// Waiting parts by `sequence - 1`; empty once complete.
-    parts: Vec<Option<(UserDataHeader, Vec<u8>)>>,
+    /// Waiting parts by sequence; empty once complete.
+    parts: BTreeMap<u8, Part>,
     /// Hashes of the parts of the last complete message under this reference. A redelivered part of it starts a
     /// set that must never be mixed with the parts of a new message.
     completed: Option<Vec<u64>>,
 }
 
+#[derive(Debug)]
+struct Part {
+    header: UserDataHeader,
+    body: Vec<u8>,
+    hash: u64,
+}
+
+/// What a part costs beside its octets, about.
+const PART_OVERHEAD: usize = 96;
+const ELEMENT_OVERHEAD: usize = 32;
+
+fn cost(header: &UserDataHeader, body: &[u8]) -> usize {
+    PART_OVERHEAD + header.elements().len() * ELEMENT_OVERHEAD + header.encode().len() + body.len()
+}
+
 impl Message {
-    fn waiting(&self) -> usize {
-        self.parts.iter().flatten().count()
-    }
-
     fn octets(&self) -> usize {
-        self.parts.iter().flatten().map(|(_, body)| body.len()).sum()
+        let completed = self.completed.as_ref().map_or(0, |hashes| hashes.len() * size_of::<u64>());
+        completed + self.parts.values().map(|part| cost(&part.header, &part.body)).sum::<usize>()
     }
 
-    /// Whether every waiting part is a repeat of the complete message, and `hash` at `place` is not.
-    fn is_echo_broken_by(&self, place: usize, hash: u64) -> bool {
+    /// Whether every waiting part is a repeat of the complete message, and `hash` as part `sequence` is not.
+    fn is_echo_broken_by(&self, sequence: u8, hash: u64) -> bool {
         let Some(completed) = &self.completed else { return false };
-        let repeats = |(index, part): (usize, &Option<(UserDataHeader, Vec<u8>)>)| {
-            part.as_ref().is_none_or(|(header, body)| completed.get(index) == Some(&hash_of(header, body)))
-        };
-        self.waiting() > 0
-            && self.parts.iter().enumerate().all(repeats)
-            && completed.get(place) != Some(&hash)
+        let hash_at = |sequence: u8| completed.get(usize::from(sequence).wrapping_sub(1)).copied();
+        !self.parts.is_empty()
+            && self.parts.iter().all(|(sequence, part)| hash_at(*sequence) == Some(part.hash))
+            && hash_at(sequence) != Some(hash)
     }
 }
 
@@ -110,7 +120,7 @@ impl<K: Hash + Eq + Clone> Reassembler<K> {
         Self { limits, sources: HashMap::new(), octets: 0, messages: 0 }
     }
 
-    /// Octets of the waiting parts.
+    /// Memory of the waiting parts in octets, about.
     #[must_use]
     pub fn octets(&self) -> usize {
         self.octets
@@ -128,7 +138,6 @@ impl<K: Hash + Eq + Clone> Reassembler<K> {
         if part.sequence == 0 || part.sequence > part.total {
             return Insertion { outcome: Outcome::Full, discarded_parts: 0 };
         }
-        let place = usize::from(part.sequence) - 1;
         let header = header.without_concatenation();
         if part.total == 1 {
             let message = Reassembled { header, payload: body.to_vec() };
@@ -136,25 +145,23 @@ impl<K: Hash + Eq + Clone> Reassembler<K> {
         }
         let mut discarded_parts = 0;
         let hash = hash_of(&header, body);
+        let needed = cost(&header, body);
         if let Some(message) = self.find(&source, part.reference) {
-            match message.parts.get(place).and_then(Option::as_ref) {
-                Some((_, held)) if message.total == part.total && held == body => {
-                    return Insertion { outcome: Outcome::Duplicate, discarded_parts: 0 };
-                }
-                taken => {
-                    let conflict = message.total != part.total
-                        || taken.is_some()
-                        || message.since + self.limits.age_max <= now
-                        || message.is_echo_broken_by(place, hash);
-                    if conflict {
-                        discarded_parts += self.discard(&source, part.reference);
-                    }
-                }
+            let held = message.parts.get(&part.sequence);
+            if message.total == part.total && held.is_some_and(|held| held.hash == hash && held.body == body) {
+                return Insertion { outcome: Outcome::Duplicate, discarded_parts: 0 };
+            }
+            let conflict = message.total != part.total
+                || held.is_some()
+                || message.since.saturating_add(self.limits.age_max) <= now
+                || message.is_echo_broken_by(part.sequence, hash);
+            if conflict {
+                discarded_parts += self.discard(&source, part.reference);
             }
         }
-        if self.octets.saturating_add(body.len()) > self.limits.octets_max {
+        if self.octets.saturating_add(needed) > self.limits.octets_max {
             discarded_parts += self.expire(now);
-            if self.octets.saturating_add(body.len()) > self.limits.octets_max {
+            if self.octets.saturating_add(needed) > self.limits.octets_max {
                 return Insertion { outcome: Outcome::Full, discarded_parts };
             }
         }
@@ -167,13 +174,13 @@ impl<K: Hash + Eq + Clone> Reassembler<K> {
                 reference: part.reference,
                 total: part.total,
                 since: now,
-                parts: Vec::new(),
+                parts: BTreeMap::new(),
                 completed: None,
             };
             self.sources.entry(source.clone()).or_default().push(message);
             self.messages += 1;
         }
-        let outcome = self.store(&source, part, header, body, now);
+        let outcome = self.store(&source, part, Part { header, body: body.to_vec(), hash }, now);
         Insertion { outcome, discarded_parts }
     }
 
@@ -183,9 +190,9 @@ impl<K: Hash + Eq + Clone> Reassembler<K> {
         let age_max = self.limits.age_max;
         self.sources.retain(|_, held| {
             held.retain(|message| {
-                let keep = message.since + age_max > now;
+                let keep = message.since.saturating_add(age_max) > now;
                 if !keep {
-                    parts += message.waiting();
+                    parts += message.parts.len();
                     octets += message.octets();
                     messages += 1;
                 }
@@ -212,7 +219,7 @@ impl<K: Hash + Eq + Clone> Reassembler<K> {
         if held.is_empty() {
             self.sources.remove(source);
         }
-        message.waiting()
+        message.parts.len()
     }
 
     /// Room for one more message of `source`: how many parts were given up, or `None` when there is none.
@@ -220,7 +227,7 @@ impl<K: Hash + Eq + Clone> Reassembler<K> {
         let mut discarded = 0;
         let held = self.sources.get(source).map_or(&[][..], Vec::as_slice);
         if held.len() >= self.limits.messages_per_source_max.max(1) {
-            let oldest = held.iter().min_by_key(|message| (message.waiting() > 0, message.since))?.reference;
+            let oldest = held.iter().min_by_key(|message| (!message.parts.is_empty(), message.since))?.reference;
             discarded += self.discard(source, oldest);
         }
         if self.messages >= self.limits.messages_max {
@@ -229,27 +236,28 @@ impl<K: Hash + Eq + Clone> Reassembler<K> {
         (self.messages < self.limits.messages_max).then_some(discarded)
     }
 
-    fn store(&mut self, source: &K, part: PartInfo, header: UserDataHeader, body: &[u8], now: Duration) -> Outcome {
-        let found = self.sources.get_mut(source).and_then(|held| {
-            held.iter_mut().find(|message| message.reference == part.reference)
-        });
+    /// Keeps the part of a message that exists.
+    fn store(&mut self, source: &K, part: PartInfo, content: Part, now: Duration) -> Outcome {
+        let found = self
+            .sources
+            .get_mut(source)
+            .and_then(|held| held.iter_mut().find(|message| message.reference == part.reference));
         let Some(message) = found else { return Outcome::Full };
         if message.parts.is_empty() {
-            message.parts = (0..part.total).map(|_| None).collect();
             message.since = now;
         }
-        let Some(slot) = message.parts.get_mut(usize::from(part.sequence) - 1) else { return Outcome::Full };
-        *slot = Some((header, body.to_vec()));
-        self.octets += body.len();
-        if message.waiting() < message.parts.len() {
+        self.octets -= message.octets();
+        message.parts.insert(part.sequence, content);
+        if message.parts.len() < usize::from(message.total) {
+            self.octets += message.octets();
             return Outcome::Waiting;
         }
-        self.octets -= message.octets();
-        let parts: Vec<_> = std::mem::take(&mut message.parts).into_iter().flatten().collect();
-        message.completed = Some(parts.iter().map(|(header, body)| hash_of(header, body)).collect());
+        let parts = std::mem::take(&mut message.parts);
+        message.completed = Some(parts.values().map(|part| part.hash).collect());
         message.since = now;
-        let header = parts.first().map(|(header, _)| header.clone()).unwrap_or_default();
-        let payload = parts.into_iter().flat_map(|(_, body)| body).collect();
+        self.octets += message.octets();
+        let header = parts.values().next().map(|part| part.header.clone()).unwrap_or_default();
+        let payload = parts.into_values().flat_map(|part| part.body).collect();
         Outcome::Complete(Reassembled { header, payload })
     }
 }
