@@ -336,9 +336,9 @@ proptest! {
                 prop_assert_eq!(recode(kind, &once), Ok(once.clone()), "{}", kind);
             }
         }
-        let _ = UserDataHeader::decode(&octets);
-        let _ = UserDataHeader::cut(&octets);
-        let _ = gsm7::decode(&gsm7::unpack(&octets, 160, 3));
+        drop(UserDataHeader::decode(&octets));
+        drop(UserDataHeader::cut(&octets));
+        drop(gsm7::decode(&gsm7::unpack(&octets, 160, 3)));
     }
 
     #[test]
@@ -347,7 +347,7 @@ proptest! {
         let mut octets = hex(text);
         let length = octets.len();
         octets[place % length] = value;
-        let _ = recode(kind, &octets);
+        drop(recode(kind, &octets));
     }
 
     #[test]
