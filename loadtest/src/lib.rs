@@ -2,6 +2,7 @@
 //! centre; the demo, the topology of real processes, faults and bench made of them.
 
 pub mod cpu;
+pub mod ip_phone;
 pub mod load_card;
 pub mod people;
 pub mod picture;
