@@ -408,6 +408,13 @@ impl<'a, E, W: FnMut(ConnectionEvent) -> Option<E>> Connection<'a, E, W> {
         self.mailbox.shared.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Gives everything up after [`Self::run`] was dropped: the socket is closed without a word.
+    pub fn abandon(&mut self) -> CloseReason {
+        self.lost();
+        self.end();
+        CloseReason::ConnectionLost
+    }
+
     pub const fn counters(&self) -> &smpp::session::Counters {
         self.session.counters()
     }

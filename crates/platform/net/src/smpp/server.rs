@@ -112,6 +112,7 @@ struct About {
     system_id: Text<15>,
     address: SocketAddr,
     close: CancellationToken,
+    cut: CancellationToken,
 }
 
 impl PeerHandle {
@@ -187,6 +188,11 @@ impl PeerHandle {
     /// Drains and unbinds this ESME alone.
     pub fn unbind(&self) {
         self.about.close.cancel();
+    }
+
+    /// Closes the socket without unbind, as a broken network does (simulators).
+    pub fn cut(&self) {
+        self.about.cut.cancel();
     }
 }
 
@@ -317,6 +323,7 @@ where
         drain_timeout: front.config.drain_timeout,
     };
     let (gate, mut mailbox) = Gate::new(front.config.queue_max);
+    let cut = CancellationToken::new();
     let peer: Mutex<Option<PeerHandle>> = Mutex::default();
     let handle = || peer.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut decide = |kind: BindKind, bind: &Bind| {
@@ -325,7 +332,14 @@ where
             status = CommandStatus::ESME_RBINDFAIL;
         }
         if status.is_ok() {
-            let about = About { id, kind, system_id: bind.system_id, address: peer_address, close: close.clone() };
+            let about = About {
+                id,
+                kind,
+                system_id: bind.system_id,
+                address: peer_address,
+                close: close.clone(),
+                cut: cut.clone(),
+            };
             let mut peer = peer.lock().unwrap_or_else(PoisonError::into_inner);
             *peer = Some(PeerHandle { gate: gate.clone(), about: Arc::new(about) });
         }
@@ -339,7 +353,11 @@ where
         _ => None,
     };
     let mut connection = Connection::new(&settings, &mut mailbox, &front.events, wrap);
-    let reason = connection.run(stream, Some(&mut decide), &close).await;
+    let reason = tokio::select! {
+        reason = connection.run(stream, Some(&mut decide), &close) => Some(reason),
+        () = cut.cancelled() => None,
+    };
+    let reason = reason.unwrap_or_else(|| connection.abandon());
     tracing::info!(%peer_address, %reason, counters = ?connection.counters(), "ESME is gone");
     if let Some(peer) = handle() {
         front.give_back(&peer.about.system_id);
