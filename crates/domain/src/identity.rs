@@ -96,8 +96,16 @@ pub struct IdGenerator {
     last: std::sync::atomic::AtomicI64,
 }
 
+/// The start of 2024, from which ids count their milliseconds.
+const EPOCH_MILLIS: i64 = 1_704_067_200_000;
+
+/// When an id of an [`IdGenerator`] was made, to the millisecond.
+#[must_use]
+pub fn made_at(id: i64) -> Timestamp {
+    Timestamp((id >> 22).saturating_add(EPOCH_MILLIS).saturating_mul(1000))
+}
+
 impl IdGenerator {
-    const EPOCH_MILLIS: i64 = 1_704_067_200_000;
 
     /// `node`: 0 to 1023, different for every process that makes ids.
     #[must_use]
@@ -109,7 +117,7 @@ impl IdGenerator {
     pub fn next(&self, now: Timestamp) -> i64 {
         use std::sync::atomic::Ordering::Relaxed;
         // `last` counts milliseconds and sequence in one number, so one atomic step is enough.
-        let floor = (now.0 / 1000 - Self::EPOCH_MILLIS) << 12;
+        let floor = (now.0 / 1000 - EPOCH_MILLIS) << 12;
         let mut seen = self.last.load(Relaxed);
         let tick = loop {
             let tick = floor.max(seen + 1);
