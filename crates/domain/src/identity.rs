@@ -106,7 +106,6 @@ pub fn made_at(id: i64) -> Timestamp {
 }
 
 impl IdGenerator {
-
     /// `node`: 0 to 1023, different for every process that makes ids.
     #[must_use]
     pub fn new(node: u16) -> Self {

@@ -5,5 +5,6 @@
 
 pub mod delivery;
 pub mod identity;
+pub mod numbers;
 pub mod octets;
 pub mod phonebook;

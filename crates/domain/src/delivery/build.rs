@@ -145,7 +145,7 @@ mod tests {
     fn acknowledgements_combine_in_order() {
         let parts: [&[u8]; 3] = [&[0, 1, 0], &[0, 2, 1, 0, 3, 0], &[0, 1, 0]];
         assert_eq!(acknowledgements(parts, 140), [vec![0x10, 0, 1, 0, 0, 2, 1, 0, 3, 0, 0, 1, 0]]);
-        let many = vec![[0, 1, 0]; 47].concat();
+        let many = [[0, 1, 0]; 47].concat();
         assert_eq!(acknowledgements([many.as_slice()], 140).len(), 2);
         assert_eq!(acknowledgements([], 140).len(), 0);
     }

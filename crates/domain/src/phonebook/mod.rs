@@ -1,14 +1,17 @@
 //! The book: records of the files of a device, kept in pages, with a journal of every change.
 
-pub mod restore;
-
+pub mod apply;
+mod card;
 mod change;
+pub mod history;
 pub mod page;
+pub mod restore;
 mod state;
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+pub use card::{Card, Pages};
 use link::{checksum_table::ChecksumTable, monitor::MonitorTable};
 
 use crate::identity::{DeviceKey, Msisdn, SubscriberId, Timestamp};

@@ -1,0 +1,187 @@
+//! The card's database checksum against the centre's (SC-ID-10), the grace of a mismatch, and resynchronisation (D-62,
+//! D-112, D-124).
+//!
+//! A message only marks; [`check_mismatch`] acts when the grace is over, called by a sweep over marked devices. A
+//! resynchronising card has cleared its checksum rows, so it reports what it has and says nothing of what it has not:
+//! when its checksum is that of the reported set and it has been quiet for the grace, what it did not report is surplus.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use link::{
+    checksum::crc16, checksum_table::ChecksumTable, configuration::cid, message::PartialChecksum, monitor::MonitorTable,
+};
+
+use super::{Context, Effects, Note, Step, new_action};
+use crate::{
+    delivery::{ConfigurationItem, Content, Progress, QueueEntry},
+    phonebook::{
+        Card, Change, DeviceState, FilePath, PageKey, Pages, RecordChange, Resynchronisation, SLOTS, Source, page,
+    },
+};
+
+impl Step<'_, '_> {
+    /// Compares what there is of the card's checksum (D-21) and marks or clears.
+    pub(super) fn compare(&mut self, checksum: PartialChecksum) {
+        let now = self.context.now;
+        let state = self.state();
+        match checksum.compare(state.checksums.database_checksum()) {
+            None => {}
+            Some(true) => {
+                state.mismatch_since = None;
+                state.resynchronisation = None;
+            }
+            Some(false) => {
+                let agreed = agrees(state, checksum);
+                let mut held = false;
+                if let Some(resynchronisation) = &mut state.resynchronisation {
+                    resynchronisation.agreed = agreed;
+                    held = resynchronisation.held;
+                }
+                match (agreed, held) {
+                    // What a person has to decide is known; nothing else is wrong.
+                    (true, true) => state.mismatch_since = None,
+                    // Not over before the card is quiet.
+                    (true, false) => state.mismatch_since = Some(now),
+                    (false, _) => state.mismatch_since = state.mismatch_since.or(Some(now)),
+                }
+            }
+        }
+    }
+}
+
+/// Whether the card has exactly what it reported since the resynchronisation began.
+fn agrees(state: &DeviceState, checksum: PartialChecksum) -> bool {
+    state.resynchronisation.as_ref().is_some_and(|resynchronisation| {
+        let reported = reported_table(&resynchronisation.reported, &state.monitor);
+        checksum.compare(reported.database_checksum()) == Some(true)
+    })
+}
+
+fn reported_table(reported: &BTreeMap<(FilePath, u8), Option<Bytes>>, monitor: &MonitorTable) -> ChecksumTable {
+    let mut table = ChecksumTable::default();
+    for ((file, record_number), record) in reported {
+        for (index, row) in monitor.covering(file.df, file.ef, *record_number) {
+            if let Some(octets) = page::covered(record.as_ref(), row.data_offset, row.data_octets) {
+                table.set(index, *record_number, crc16(&octets));
+            }
+        }
+    }
+    table
+}
+
+/// 72 status events at the device's poll interval (CID 0x0B, else D-34's 5 s).
+fn grace(state: &DeviceState, context: Context<'_>) -> Duration {
+    let interval = state.settings.get(&cid::POLL_INTERVALS).and_then(|data| data.first().copied()).unwrap_or(5);
+    Duration::from_secs(u64::from(interval.max(1))) * context.policy.grace_status_events
+}
+
+/// Looks at a marked device with its open actions and all its pages ([`super::book_pages`]): when the grace is over,
+/// asks for a resynchronisation, or ends the running one. Whether anything is to be committed.
+pub fn check_mismatch(card: &mut Card, pages: &mut Pages, context: Context<'_>, effects: &mut Effects) -> bool {
+    let state = &mut card.view.state;
+    let Some(since) = state.mismatch_since else { return false };
+    if context.now.since(since) < grace(state, context) {
+        return false;
+    }
+    card.touched = true;
+    if card.restore_runs() || resynchronisation_asked(card) {
+        // The comparison pauses (D-111); a question that the card has not answered is not asked twice.
+        card.view.state.mismatch_since = Some(context.now);
+        return true;
+    }
+    if card.view.state.resynchronisation.as_ref().is_some_and(|running| running.agreed && !running.held) {
+        end(card, pages, context, effects);
+        return true;
+    }
+    ask(card, context, effects)
+}
+
+fn resynchronisation_asked(card: &Card) -> bool {
+    card.open.iter().filter(|action| action.state.is_open()).any(|action| match &action.content {
+        Content::Configuration { items } => {
+            items.iter().any(|item| item.cid == cid::RESYNCHRONISE && item.progress != Progress::Done)
+        }
+        _ => false,
+    })
+}
+
+/// CID 0x09 FF and 0x0A FF (D-62), within the limits per 10 min and per day.
+fn ask(card: &mut Card, context: Context<'_>, effects: &mut Effects) -> bool {
+    let policy = context.policy;
+    let state = &mut card.view.state;
+    state.resynchronised.retain(|at| context.now.since(*at) < Duration::from_secs(24 * 3600));
+    if state.resynchronised.last().is_some_and(|at| context.now.since(*at) < policy.resynchronisation_spacing) {
+        return false;
+    }
+    if state.resynchronised.len() >= policy.resynchronisations_per_day {
+        state.mismatch_since = None;
+        return true;
+    }
+    state.resynchronised.push(context.now);
+    state.mismatch_since = Some(context.now);
+    state.resynchronisation =
+        Some(Resynchronisation { started: context.now, held: false, agreed: false, reported: BTreeMap::new() });
+    if state.resynchronised.len() == policy.resynchronisations_per_day {
+        let text = format!("{} resynchronisations in 24 h: no more until a day has passed", state.resynchronised.len());
+        effects.notes.push(Note { msisdn: card.view.subscriber.msisdn, kind: "resynchronisation-limit", text });
+    }
+    let item = |cid| ConfigurationItem { cid, data: Bytes::from_static(&[0xFF]), progress: Progress::Open };
+    let items = vec![item(cid::CLEAR_CHECKSUMS), item(cid::RESYNCHRONISE)];
+    let channel = card.view.channel();
+    let action = new_action(card, Content::Configuration { items }, channel, &Bytes::new(), context);
+    if card.open.iter().all(|action| !action.state.is_open()) {
+        effects.to_queue.push(QueueEntry::of(&action));
+    }
+    effects.new_actions.push(action);
+    true
+}
+
+/// The card has told all: what it did not report is emptied, unless that is too much to believe (D-112).
+fn end(card: &mut Card, pages: &mut Pages, context: Context<'_>, effects: &mut Effects) {
+    let Some(running) = card.view.state.resynchronisation.take() else { return };
+    let (surplus, occupied) = surplus(card, pages, &running);
+    card.view.state.mismatch_since = None;
+    let policy = context.policy;
+    if surplus.len() > policy.hold_records && surplus.len() * 100 > occupied * policy.hold_percent {
+        let text = format!("{} of {occupied} records would be emptied: waiting for a decision", surplus.len());
+        effects.notes.push(Note { msisdn: card.view.subscriber.msisdn, kind: "resynchronisation-held", text });
+        card.view.state.resynchronisation = Some(Resynchronisation { held: true, ..running });
+        return;
+    }
+    let mut records = Vec::with_capacity(surplus.len());
+    for (key, slot) in surplus {
+        let page = pages.open(key, 0);
+        let old = page.slots.get_mut(slot).and_then(Option::take);
+        pages.changed(&key);
+        records.push(RecordChange { file: key.file, record_number: key.record_number(slot), old, new: None });
+    }
+    card.view.state.checksums = reported_table(&running.reported, &card.view.state.monitor);
+    let id = context.ids.next(context.now);
+    let device = card.view.device.key;
+    effects.changes.push(Change { device, id, at: context.now, source: Source::Backup, dedup: 0, records });
+}
+
+/// Occupied monitored records that the card did not report, and how many are occupied.
+fn surplus(card: &Card, pages: &Pages, running: &Resynchronisation) -> (Vec<(PageKey, usize)>, usize) {
+    let mut keys = Vec::new();
+    super::book_pages(&card.view, &mut keys);
+    keys.sort_unstable();
+    keys.dedup();
+    let mut surplus = Vec::new();
+    let mut occupied = 0;
+    for key in keys {
+        for slot in 0..SLOTS {
+            let record_number = key.record_number(slot);
+            let monitored = card.view.state.monitor.covering(key.file.df, key.file.ef, record_number).next().is_some();
+            if !monitored || pages.record(&key, slot).is_none() {
+                continue;
+            }
+            occupied += 1;
+            if !running.reported.contains_key(&(key.file, record_number)) {
+                surplus.push((key, slot));
+            }
+        }
+    }
+    (surplus, occupied)
+}

@@ -1,0 +1,441 @@
+//! One message of a card against the book: what is to be committed, and what the sender gets.
+//!
+//! Order of use: [`parse`], then read what [`pages_needed`] and [`needs_open_actions`] name, then [`apply`] for each
+//! message of the card in order on the same [`Card`] and [`Pages`], then commit all of it with the [`Effects`]. Nothing is
+//! changed by a message that is refused, except the counter of its link.
+
+mod answers;
+mod backup;
+mod comparison;
+mod restore_request;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+pub use comparison::check_mismatch;
+use link::{
+    first_octet::{FirstOctet, classify},
+    message::{FileResult, Message},
+    monitor::MonitorTable,
+    reason::{self, Reason},
+};
+
+use super::{
+    AccountState, Bearer, Card, Change, DeviceState, LastMessage, PageKey, Pages, Profile, RecordChange, Source,
+};
+use crate::{
+    delivery::{Action, ActionId, Content, QueueEntry, RetryLadder, State},
+    identity::{IdGenerator, Msisdn, Timestamp},
+};
+
+/// The centre's rules that have a number in them.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// How long a repeat without a reference is recognised (D-110).
+    pub duplicate_window: Duration,
+    /// Off only to prove that the tests notice.
+    pub recognise_duplicates: bool,
+    /// Status events that a mismatch is given to heal by itself (D-62, D-124).
+    pub grace_status_events: u32,
+    /// Least time between two resynchronisations of a device (D-62).
+    pub resynchronisation_spacing: Duration,
+    /// Resynchronisations of a device in 24 h (D-62).
+    pub resynchronisations_per_day: usize,
+    /// A resynchronisation that would empty more than this share of the records, and more than
+    /// [`Self::hold_records`], is held (D-112).
+    pub hold_percent: usize,
+    pub hold_records: usize,
+    pub ladder: RetryLadder,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            duplicate_window: Duration::from_secs(600),
+            recognise_duplicates: true,
+            grace_status_events: 72,
+            resynchronisation_spacing: Duration::from_secs(600),
+            resynchronisations_per_day: 3,
+            hold_percent: 25,
+            hold_records: 5,
+            ladder: RetryLadder::default(),
+        }
+    }
+}
+
+/// What every step needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    pub now: Timestamp,
+    pub ids: &'a IdGenerator,
+    pub policy: &'a Policy,
+}
+
+/// A whole message (reassembled, transport removed).
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    pub octets: Bytes,
+    pub bearer: Bearer,
+    /// Message reference or IP counter; `None` on SMPP (D-110).
+    pub reference: Option<u64>,
+    /// 16 octets, or empty.
+    pub trace: Bytes,
+}
+
+/// What the first look at a message gives.
+#[derive(Clone, Debug)]
+pub enum Parsed {
+    Message(Message),
+    /// Of the second embodiment, but not decodable; or of a type that only the centre sends.
+    Malformed {
+        reason: Reason,
+        what: String,
+    },
+    /// Another profile's message, or a reserved first octet (D-02, D-50).
+    Unsupported {
+        first_octet: Option<u8>,
+    },
+}
+
+/// What is to be committed beside states, pages and moved actions, and what follows the commit.
+#[derive(Debug, Default)]
+pub struct Effects {
+    pub changes: Vec<Change>,
+    pub new_actions: Vec<Action>,
+    pub notes: Vec<Note>,
+    /// Pushed after the commit; losing them only delays.
+    pub to_queue: Vec<QueueEntry>,
+}
+
+/// A message for customer service or the error analysis (SC-ER-01).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    pub msisdn: Msisdn,
+    pub kind: &'static str,
+    pub text: String,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Stored,
+    Duplicate,
+    Refused(Reason),
+}
+
+/// Outcome of a message, and the error message that goes straight to its sender (SC-OC-03).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub outcome: Outcome,
+    pub reply: Option<Reply>,
+}
+
+/// An error message (D-16).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    pub octets: Vec<u8>,
+    /// At most one a day and number (D-115).
+    pub once_a_day: bool,
+}
+
+impl Reply {
+    /// An error that concerns no record: `48 0000 0000 00`, result, reason.
+    #[must_use]
+    pub fn error(result: u8, reason: Reason, once_a_day: bool) -> Self {
+        let record = FileResult { df: 0, ef: 0, record_number: 0, result, reason: reason.code() };
+        Self { octets: Message::Error { records: vec![record] }.encode(), once_a_day }
+    }
+
+    /// What an unknown number gets (D-115), unless it sent an error itself.
+    #[must_use]
+    pub fn unknown_subscriber(octets: &[u8]) -> Option<Self> {
+        may_be_answered(octets).then(|| Self::error(reason::PERMANENT_FAILURE, Reason::UnknownSubscriber, true))
+    }
+}
+
+impl Verdict {
+    fn stored() -> Self {
+        Self { outcome: Outcome::Stored, reply: None }
+    }
+
+    fn refused(reason: Reason, reply: Option<Reply>) -> Self {
+        Self { outcome: Outcome::Refused(reason), reply }
+    }
+}
+
+/// Classifies (SC-ID-02) and decodes with the monitor table that the card is known to have (SC-DB-07).
+#[must_use]
+pub fn parse(octets: &[u8], monitor: &MonitorTable) -> Parsed {
+    let first_octet = octets.first().copied();
+    match first_octet.map(classify) {
+        None => Parsed::Malformed { reason: Reason::Malformed, what: "the message is empty".to_owned() },
+        Some(FirstOctet::SecondEmbodiment(_)) => match Message::decode(octets, monitor) {
+            Ok(message) if is_from_card(&message) => Parsed::Message(message),
+            Ok(message) => Parsed::Malformed {
+                reason: Reason::Unsupported,
+                what: format!("{:?} is a message of the centre", message.message_type()),
+            },
+            Err(malformed) => Parsed::Malformed { reason: malformed.reason(), what: malformed.to_string() },
+        },
+        Some(_) => Parsed::Unsupported { first_octet },
+    }
+}
+
+fn is_from_card(message: &Message) -> bool {
+    match message {
+        Message::Backup { .. }
+        | Message::RestoreAcknowledgement { .. }
+        | Message::ConfigurationAcknowledgement { .. }
+        | Message::RestoreRequest { .. }
+        | Message::Error { .. } => true,
+        Message::BackupAcknowledgement { .. }
+        | Message::Restore { .. }
+        | Message::AddressableRestore { .. }
+        | Message::Configuration { .. } => false,
+    }
+}
+
+/// Whether [`apply`] wants the card's open actions.
+#[must_use]
+pub fn needs_open_actions(parsed: &Parsed) -> bool {
+    matches!(
+        parsed,
+        Parsed::Message(
+            Message::RestoreAcknowledgement { .. }
+                | Message::ConfigurationAcknowledgement { .. }
+                | Message::RestoreRequest { .. }
+        )
+    )
+}
+
+/// The pages that [`apply`] will look at; those that do not exist are simply not handed in.
+pub fn pages_needed(parsed: &Parsed, card: &Card, keys: &mut Vec<PageKey>) {
+    let Parsed::Message(message) = parsed else { return };
+    match message {
+        Message::Backup { records, .. } => backup::pages_needed(records, &card.view, keys),
+        Message::RestoreAcknowledgement { .. } => answers::pages_needed(card, keys),
+        Message::RestoreRequest { .. } => book_pages(&card.view, keys),
+        _ => {}
+    }
+}
+
+/// Every page that the card's monitor table reaches.
+pub fn book_pages(view: &super::DeviceView, keys: &mut Vec<PageKey>) {
+    for (_, row) in view.state.monitor.rows().filter(|(_, row)| row.is_enabled()) {
+        let file = super::FilePath { df: row.df, ef: row.ef };
+        let first = row.record_offset.saturating_add(1);
+        let last = row.record_offset.saturating_add(row.record_count);
+        let pages =
+            [first, last].map(|record| PageKey::of(view.device.key, file, record).map_or(0, |(key, _)| key.page));
+        keys.extend((pages[0]..=pages[1]).map(|page| PageKey { device: view.device.key, file, page }));
+    }
+}
+
+/// Applies one message of the card.
+pub fn apply(
+    incoming: &Incoming,
+    parsed: Parsed,
+    card: &mut Card,
+    pages: &mut Pages,
+    context: Context<'_>,
+    effects: &mut Effects,
+) -> Verdict {
+    if card.view.subscriber.state != AccountState::Active {
+        let reply = may_be_answered(&incoming.octets)
+            .then(|| Reply::error(reason::TEMPORARY_FAILURE, Reason::ServiceOff, true));
+        return Verdict::refused(Reason::ServiceOff, reply);
+    }
+    let hash = hash(&incoming.octets, incoming.reference);
+    match repeat(incoming, hash, &card.view.state, context) {
+        Repeat::No => {}
+        Repeat::Duplicate => return duplicate(incoming, card, context, effects),
+        Repeat::OldCounter => return Verdict::refused(Reason::KeyOrCounterRefused, None),
+    }
+    if let (Bearer::Ip, Some(counter)) = (incoming.bearer, incoming.reference) {
+        card.view.state.uplink_counter = u32::try_from(counter).unwrap_or(u32::MAX);
+        card.touched = true;
+    }
+    let message = match (parsed, card.view.device.profile) {
+        (Parsed::Message(message), Profile::E2) => message,
+        (Parsed::Malformed { reason, what }, Profile::E2) => return malformed(incoming, card, reason, what, effects),
+        (Parsed::Unsupported { first_octet }, _) => {
+            let what = first_octet.map_or_else(String::new, |octet| format!("first octet {octet:02X}"));
+            return malformed(incoming, card, Reason::Unsupported, what, effects);
+        }
+        (_, profile) => {
+            let what = format!("a message of E2 from a device of {profile:?}");
+            return malformed(incoming, card, Reason::Unsupported, what, effects);
+        }
+    };
+    accept(incoming, hash, message, card, pages, context, effects)
+}
+
+/// The message counts: what it does, and the journal row that records it (D-118).
+fn accept(
+    incoming: &Incoming,
+    hash: u64,
+    message: Message,
+    card: &mut Card,
+    pages: &mut Pages,
+    context: Context<'_>,
+    effects: &mut Effects,
+) -> Verdict {
+    let mut step = Step { incoming, card, pages, context, effects, records: Vec::new(), source: Source::Backup };
+    let mut answer = Bytes::new();
+    let mut verdict = Verdict::stored();
+    match message {
+        Message::Backup { records, checksum, refused } => answer = step.backup(records, checksum, refused),
+        Message::RestoreAcknowledgement { records } => step.restore_acknowledgement(&records),
+        Message::ConfigurationAcknowledgement { records } => step.configuration_acknowledgement(&records),
+        Message::RestoreRequest { ranges } => verdict.reply = step.restore_request(&ranges),
+        Message::Error { records } => step.card_error(&records),
+        // `parse` lets nothing else through.
+        _ => {}
+    }
+    let Step { records, source, .. } = step;
+    let change = Change {
+        device: card.view.device.key,
+        id: context.ids.next(context.now),
+        at: context.now,
+        source,
+        dedup: hash,
+        records,
+    };
+    effects.changes.push(change);
+    card.view.state.last_message = Some(LastMessage { hash, at: context.now, answer });
+    card.view.state.last_contact = Some(context.now);
+    card.touched = true;
+    verdict
+}
+
+/// The parts that the steps of one message share.
+struct Step<'a, 'c> {
+    incoming: &'a Incoming,
+    card: &'a mut Card,
+    pages: &'a mut Pages,
+    context: Context<'c>,
+    effects: &'a mut Effects,
+    /// What the message changes in the book.
+    records: Vec<RecordChange>,
+    source: Source,
+}
+
+impl Step<'_, '_> {
+    fn note(&mut self, kind: &'static str, text: String) {
+        self.effects.notes.push(Note { msisdn: self.card.view.subscriber.msisdn, kind, text });
+    }
+
+    fn state(&mut self) -> &mut DeviceState {
+        &mut self.card.view.state
+    }
+
+    /// D-16: reported by the card, logged for the error analysis (SC-ID-15), never answered (D-115).
+    fn card_error(&mut self, records: &[FileResult]) {
+        for record in records {
+            self.note(
+                "card-error",
+                format!(
+                    "file {:04X}/{:04X} record {}: result {:02X} reason {:02X}",
+                    record.df, record.ef, record.record_number, record.result, record.reason
+                ),
+            );
+        }
+    }
+
+    /// Queues the ordered action whose turn it is.
+    fn queue_head(&mut self) {
+        self.effects.to_queue.extend(self.card.head(self.context.now).map(QueueEntry::of));
+    }
+}
+
+/// A new action of this card, due at once.
+fn new_action(card: &Card, content: Content, channel: Bearer, trace: &Bytes, context: Context<'_>) -> Action {
+    Action {
+        device: card.view.device.key,
+        id: ActionId(context.ids.next(context.now)),
+        content,
+        msisdn: card.view.subscriber.msisdn,
+        channel,
+        state: State::Queued,
+        attempts: 0,
+        created: context.now,
+        due: context.now,
+        launched: None,
+        receipt: None,
+        cause: String::new(),
+        traces: if trace.is_empty() { Vec::new() } else { vec![trace.clone()] },
+    }
+}
+
+/// A new backup acknowledgement, committed with the data and queued after it (SC-ID-07). It goes where the message came
+/// from: that way is open now.
+fn acknowledge(records: Bytes, incoming: &Incoming, card: &Card, context: Context<'_>, effects: &mut Effects) {
+    let content = Content::BackupAcknowledgement { records };
+    let action = new_action(card, content, incoming.bearer, &incoming.trace, context);
+    effects.to_queue.push(QueueEntry::of(&action));
+    effects.new_actions.push(action);
+}
+
+enum Repeat {
+    No,
+    Duplicate,
+    OldCounter,
+}
+
+/// D-110: with a counter, one that is not higher; otherwise equality with the last accepted message within the window.
+fn repeat(incoming: &Incoming, hash: u64, state: &DeviceState, context: Context<'_>) -> Repeat {
+    if !context.policy.recognise_duplicates {
+        return Repeat::No;
+    }
+    let last = state.last_message.as_ref();
+    let is_last = last.is_some_and(|last| last.hash == hash);
+    match (incoming.bearer, incoming.reference) {
+        (Bearer::Ip, Some(counter)) if counter > u64::from(state.uplink_counter) => Repeat::No,
+        (Bearer::Ip, Some(_)) if is_last => Repeat::Duplicate,
+        (Bearer::Ip, Some(_)) => Repeat::OldCounter,
+        _ if is_last && last.is_some_and(|last| context.now.since(last.at) <= context.policy.duplicate_window) => {
+            Repeat::Duplicate
+        }
+        _ => Repeat::No,
+    }
+}
+
+/// The repeat gets the first answer: the card may have lost it.
+fn duplicate(incoming: &Incoming, card: &mut Card, context: Context<'_>, effects: &mut Effects) -> Verdict {
+    let answer = card.view.state.last_message.as_ref().map(|last| last.answer.clone()).unwrap_or_default();
+    if !answer.is_empty() {
+        acknowledge(answer, incoming, card, context, effects);
+    }
+    Verdict { outcome: Outcome::Duplicate, reply: None }
+}
+
+fn malformed(incoming: &Incoming, card: &Card, reason: Reason, what: String, effects: &mut Effects) -> Verdict {
+    effects.notes.push(Note {
+        msisdn: card.view.subscriber.msisdn,
+        kind: "refused-message",
+        text: format!("reason {:02X}: {what}", reason.code()),
+    });
+    let reply = may_be_answered(&incoming.octets).then(|| Reply::error(reason::PERMANENT_FAILURE, reason, false));
+    Verdict::refused(reason, reply)
+}
+
+/// D-115: an error is never answered by an error.
+fn may_be_answered(octets: &[u8]) -> bool {
+    let is_error = |octet: &u8| {
+        matches!(classify(*octet), FirstOctet::SecondEmbodiment(pid) if pid.message_type == link::pid::MessageType::Error)
+            || matches!(octet, 0x07 | 0x84)
+    };
+    !octets.first().is_some_and(is_error)
+}
+
+/// 64-bit FNV-1a of the application data (and the reference, if there is one), mixed at the end; never 0, which means no
+/// key.
+fn hash(octets: &[u8], reference: Option<u64>) -> u64 {
+    let step = |hash: u64, octet: &u8| (hash ^ u64::from(*octet)).wrapping_mul(0x0000_0100_0000_01B3);
+    let hash = octets.iter().fold(0xCBF2_9CE4_8422_2325, step);
+    let hash = reference.map_or(hash, |reference| reference.to_be_bytes().iter().fold(hash, step));
+    let mixed = (hash ^ (hash >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    (mixed ^ (mixed >> 32)).max(1)
+}

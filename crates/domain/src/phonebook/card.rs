@@ -1,0 +1,117 @@
+//! What a batch of messages works on: the cards and pages that it read, changed in memory until the commit.
+
+use std::collections::{HashMap, hash_map::Entry};
+
+use super::{DeviceView, Page, PageKey, page};
+use crate::{
+    delivery::{Action, ActionId, Content, State},
+    identity::Timestamp,
+};
+
+/// One device of a batch.
+#[derive(Clone, Debug)]
+pub struct Card {
+    pub view: DeviceView,
+    /// Open ordered actions, oldest first, if they were read.
+    pub open: Vec<Action>,
+    /// The state must be written.
+    pub touched: bool,
+    moved: Vec<ActionId>,
+}
+
+impl Card {
+    #[must_use]
+    pub fn new(view: DeviceView, open: Vec<Action>) -> Self {
+        Self { view, open, touched: false, moved: Vec::new() }
+    }
+
+    /// Marks an open action as to be written.
+    pub(crate) fn moved(&mut self, id: ActionId) {
+        if !self.moved.contains(&id) {
+            self.moved.push(id);
+        }
+    }
+
+    /// The read actions that changed.
+    pub fn take_moved(&mut self) -> Vec<Action> {
+        let moved = std::mem::take(&mut self.moved);
+        self.open.iter().filter(|action| moved.contains(&action.id)).cloned().collect()
+    }
+
+    /// The action whose turn it is (SC-OD-10), if it can go now.
+    #[must_use]
+    pub fn head(&self, now: Timestamp) -> Option<&Action> {
+        let head = self.open.iter().find(|action| action.state.is_open())?;
+        (head.state == State::Queued && head.due <= now).then_some(head)
+    }
+
+    /// Whether records are on their way to the card: the comparison pauses (D-111).
+    #[must_use]
+    pub fn restore_runs(&self) -> bool {
+        self.open.iter().any(|action| {
+            action.state.is_open()
+                && matches!(action.content, Content::Restore { .. } | Content::AddressableRestore { .. })
+        })
+    }
+}
+
+/// The pages of a batch. A page that does not exist is empty.
+#[derive(Debug, Default)]
+pub struct Pages {
+    pages: HashMap<PageKey, (Page, bool)>,
+}
+
+impl Pages {
+    /// Pages as read from the store.
+    #[must_use]
+    pub fn new(read: HashMap<PageKey, Page>) -> Self {
+        Self { pages: read.into_iter().map(|(key, page)| (key, (page, false))).collect() }
+    }
+
+    #[must_use]
+    pub fn get(&self, key: &PageKey) -> Option<&Page> {
+        self.pages.get(key).map(|(page, _)| page)
+    }
+
+    /// The page, with room for records of `slot_octets`. It counts as changed only once [`Self::changed`] says so, or when
+    /// the room had to be made in stored records.
+    pub(crate) fn open(&mut self, key: PageKey, slot_octets: u8) -> &mut Page {
+        match self.pages.entry(key) {
+            Entry::Occupied(entry) => {
+                let (page, _) = entry.into_mut();
+                page.grow(slot_octets);
+                page
+            }
+            Entry::Vacant(entry) => &mut entry.insert((Page { slot_octets, ..Page::default() }, false)).0,
+        }
+    }
+
+    pub(crate) fn changed(&mut self, key: &PageKey) {
+        if let Some((_, changed)) = self.pages.get_mut(key) {
+            *changed = true;
+        }
+    }
+
+    /// What must be written.
+    #[must_use]
+    pub fn into_changed(self) -> Vec<(PageKey, Page)> {
+        let changed = self.pages.into_iter().filter(|(_, (_, changed))| *changed);
+        let mut changed: Vec<_> = changed.map(|(key, (page, _))| (key, page)).collect();
+        // One order for all writers: two batches that touch the same rows never wait for each other crosswise.
+        changed.sort_unstable_by_key(|(key, _)| *key);
+        changed
+    }
+
+    /// Everything of one device that is here, for a restore plan.
+    #[must_use]
+    pub fn of(&self, device: crate::identity::DeviceKey) -> Vec<(PageKey, Page)> {
+        let of_device = self.pages.iter().filter(|(key, _)| key.device == device);
+        of_device.map(|(key, (page, _))| (*key, page.clone())).collect()
+    }
+
+    /// Octets of a record's slot, `None` when empty.
+    #[must_use]
+    pub fn record(&self, key: &PageKey, slot: usize) -> Option<bytes::Bytes> {
+        self.get(key)?.slots.get(slot)?.clone().filter(|octets| !page::is_empty(octets))
+    }
+}
