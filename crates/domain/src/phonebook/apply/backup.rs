@@ -9,7 +9,7 @@ use link::{
 };
 
 use super::{Step, acknowledge};
-use crate::phonebook::{DeviceView, EF_ADN, FilePath, PageKey, RecordChange, page};
+use crate::phonebook::{DeviceView, EF_ADN, FilePath, Page, PageKey, RecordChange, page};
 
 pub(super) fn pages_needed(records: &[Record], view: &DeviceView, keys: &mut Vec<PageKey>) {
     for record in records {
@@ -68,7 +68,9 @@ impl Step<'_, '_> {
             );
             return reason::PERMANENT_FAILURE;
         }
-        if let Some(fault) = incompatible(file, &row, &record.data) {
+        let page = PageKey::of(self.card.view.device.key, file, record.record_number);
+        let page = page.and_then(|(key, _)| self.pages.get(&key));
+        if let Some(fault) = incompatible(file, &row, &record.data, page) {
             self.note("incompatible-data", format!("record {} not stored: {fault}", record.record_number));
             return reason::PERMANENT_FAILURE;
         }
@@ -120,13 +122,22 @@ impl Step<'_, '_> {
     }
 }
 
-/// SC-ER-03: a whole EF_ADN record whose length octet no number can have (TS 31.102 4.4.2.3: at most 11, FF when there is
-/// none).
-fn incompatible(file: FilePath, row: &MonitorRow, data: &[u8]) -> Option<&'static str> {
+/// SC-ER-03: an EF_ADN record that is no entry, in a page of entries. A row may cover only a part of the record, so the
+/// page must show, by a number behind the alpha identifier (TS 31.102 4.4.2.3), that it holds whole ones.
+fn incompatible(file: FilePath, row: &MonitorRow, data: &[u8], page: Option<&Page>) -> Option<&'static str> {
     const TAIL_OCTETS: usize = 14;
+    let tail = |record: &[u8]| {
+        let tail = record.get(record.len().checked_sub(TAIL_OCTETS)?..)?;
+        Some((*tail.first()?, *tail.get(1)?))
+    };
     if file != EF_ADN || row.data_offset != 0 || page::is_empty(data) {
         return None;
     }
-    let length = data.get(data.len().checked_sub(TAIL_OCTETS)?)?;
-    (*length > 11 && *length != 0xFF).then_some("the length of the number is more than 11 octets")
+    let is_entry = |stored: &Bytes| {
+        stored.len() == data.len()
+            && tail(stored).is_some_and(|(length, ton_npi)| (2..=11).contains(&length) && ton_npi >= 0x80)
+    };
+    let (length, _) = tail(data)?;
+    let fits = length <= 11 || length == 0xFF;
+    (!fits && page?.slots.iter().flatten().any(is_entry)).then_some("the length of its number is more than 11 octets")
 }

@@ -250,6 +250,8 @@ pub fn apply(
     let hash = hash(&incoming.octets, incoming.reference);
     match repeat(incoming, hash, &card.view.state, context) {
         Repeat::No => {}
+        // The same answer to another action is no repeat: two restores of one record are acknowledged by equal octets.
+        Repeat::Duplicate if incoming.bearer == Bearer::Sms && needs_open_actions(&parsed) && awaits_answer(card) => {}
         Repeat::Duplicate => return duplicate(incoming, card, context, effects),
         Repeat::OldCounter => return Verdict::refused(Reason::KeyOrCounterRefused, None),
     }
@@ -400,6 +402,10 @@ fn repeat(incoming: &Incoming, hash: u64, state: &DeviceState, context: Context<
         }
         _ => Repeat::No,
     }
+}
+
+fn awaits_answer(card: &Card) -> bool {
+    card.open.iter().any(|action| action.state == State::Sent)
 }
 
 /// The repeat gets the first answer: the card may have lost it.
