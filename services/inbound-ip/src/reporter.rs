@@ -1,0 +1,99 @@
+//! Keeps the registry of sessions at the application server up to date: changes at once, everything now and then.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use proto::centre::{RegisterSessionsRequest, edge_registry_client::EdgeRegistryClient};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::sessions::Sessions;
+
+/// What it takes to report.
+pub struct Reporter {
+    pub sessions: Arc<Sessions>,
+    pub application_server: rpc::Balancer,
+    /// Where outbound-ip reaches this replica.
+    pub endpoint: String,
+    /// Number of the next connection: those from here on are newer than any report.
+    pub next_connection: Arc<AtomicU64>,
+    pub snapshot_every: Duration,
+}
+
+impl Reporter {
+    /// Reports until `stop`, then says that nothing is open any more.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut snapshot = tokio::time::interval(self.snapshot_every);
+        snapshot.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let all = tokio::select! {
+                _ = snapshot.tick() => true,
+                () = self.sessions.changed() => false,
+                () = stop.cancelled() => break,
+            };
+            if self.report(all).await.is_err() {
+                // What was taken out of the changes is in the next snapshot again.
+                snapshot.reset_at(Instant::now() + RETRY);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(GATHER) => {}
+                () = stop.cancelled() => break,
+            }
+        }
+        let last = self.send(RegisterSessionsRequest { snapshot: true, ..self.request() }).await;
+        if last.is_err() {
+            debug!("the registry keeps this replica's sessions until others take their place");
+        }
+    }
+
+    async fn report(&self, all: bool) -> Result<(), ()> {
+        let horizon = self.next_connection.load(Ordering::Relaxed);
+        let request = if all {
+            RegisterSessionsRequest { opened: self.sessions.snapshot(), snapshot: true, ..self.request() }
+        } else {
+            let changes = self.sessions.take_changes();
+            if changes.opened.is_empty() && changes.closed.is_empty() {
+                return Ok(());
+            }
+            let (opened, closed) = (changes.opened.into_iter().collect(), changes.closed.into_iter().collect());
+            RegisterSessionsRequest { opened, closed, ..self.request() }
+        };
+        for device_id in self.send(request).await? {
+            self.sessions.supersede(device_id, horizon);
+        }
+        Ok(())
+    }
+
+    /// The devices whose session is newer elsewhere.
+    async fn send(&self, request: RegisterSessionsRequest) -> Result<Vec<i64>, ()> {
+        let Some(channel) = self.application_server.least_loaded() else {
+            warn!("no application server: IP sessions are not registered");
+            return Err(());
+        };
+        let mut request = tonic::Request::new(request);
+        request.set_timeout(DEADLINE);
+        match EdgeRegistryClient::new(channel).register_sessions(request).await {
+            Ok(response) => Ok(response.into_inner().superseded),
+            Err(status) => {
+                warn!(code = ?status.code(), "IP sessions are not registered: {}", status.message());
+                Err(())
+            }
+        }
+    }
+
+    fn request(&self) -> RegisterSessionsRequest {
+        RegisterSessionsRequest { endpoint: self.endpoint.clone(), ..RegisterSessionsRequest::default() }
+    }
+}
+
+const DEADLINE: Duration = Duration::from_secs(5);
+/// After a failure everything is reported again.
+const RETRY: Duration = Duration::from_secs(1);
+/// Changes within this time after a report go into the next one: a storm of reconnections costs few calls.
+const GATHER: Duration = Duration::from_millis(20);
