@@ -1,0 +1,234 @@
+//! What can be typed.
+
+use bytes::Bytes;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use proto::centre;
+
+use crate::{configuration, notation, time};
+
+/// Operates a Simvault centre: accounts, books, restores and configuration of cards.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+pub struct Arguments {
+    /// The application server.
+    #[arg(long, global = true, env = "SIMVAULT_SERVER", default_value = "http://127.0.0.1:7400")]
+    pub server: String,
+    /// Who asks; the audit log keeps it.
+    #[arg(long, global = true, env = "USER", default_value = "unknown")]
+    pub user: String,
+    /// Answers as JSON, for scripts: times in UTC microseconds, octets in hexadecimal.
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Subscribers and their cards.
+    #[command(subcommand)]
+    Account(Account),
+    /// Stored records of a card.
+    #[command(subcommand)]
+    Book(Book),
+    /// Changes of a book, newest first.
+    History {
+        /// Number in E.164, digits only.
+        msisdn: String,
+        /// Device id; the open card when left out.
+        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        device: i64,
+        /// Changes shown at most.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Writes stored records back to the card.
+    Restore(Restore),
+    /// Writes octets to any file of the card.
+    Addressable {
+        /// Number in E.164, digits only.
+        msisdn: String,
+        /// DF/EF/RECORD[+OFFSET]=HEX, such as 7F10/6F3A/5=424F42FF or 7F10/6F3A/5+14=FF. Record 0: a transparent file.
+        #[arg(required = true, value_parser = notation::addressed_record)]
+        records: Vec<centre::AddressedRecord>,
+    },
+    /// Sends configuration items to the card.
+    #[command(after_help = configuration::HELP)]
+    Configure {
+        /// Number in E.164, digits only.
+        msisdn: String,
+        /// NAME=VALUE or CID=HEX, see below.
+        #[arg(required = true, value_parser = configuration::item)]
+        items: Vec<centre::ConfigurationItem>,
+    },
+    /// What is under way to cards.
+    #[command(subcommand)]
+    Actions(Actions),
+    /// How many actions are in which state.
+    Queues,
+    /// Messages for users and customer service, newest first.
+    Notices {
+        /// Notices shown at most.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum Account {
+    /// Opens an account and sends the card its first configuration.
+    Create(Create),
+    /// Shows an account with its cards.
+    Show { msisdn: String },
+    /// Lists accounts by number.
+    List {
+        /// Accounts shown at most.
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+        /// Only numbers after this one: the next page.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        after: String,
+    },
+    /// Serves a subscriber, or stops it. Active again, the card backs up what changed meanwhile.
+    State { msisdn: String, state: AccountState },
+    /// A lost card: its book is kept, and a new card opens under the same number.
+    ReplaceCard {
+        msisdn: String,
+        /// ICCID of the new card, 18 to 20 digits.
+        iccid: String,
+        #[command(flatten)]
+        card: Card,
+    },
+    /// The number changes, the book stays.
+    ChangeNumber { msisdn: String, new_msisdn: String },
+    /// Deletes every row of a subscriber. There is no way back.
+    Erase {
+        msisdn: String,
+        /// Do it.
+        #[arg(long, required = true)]
+        yes: bool,
+    },
+}
+
+#[derive(Args)]
+pub struct Create {
+    /// Number in E.164, digits only.
+    pub msisdn: String,
+    /// ICCID of the card, 18 to 20 digits.
+    #[arg(long)]
+    pub iccid: String,
+    /// The subscriber's name.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub name: String,
+    /// Tenant; the default one when left out.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub tenant: String,
+    /// A monitor row, INDEX:DF/EF:FIRST-LAST@OFFSET+OCTETS such as 0:7F10/6F3A:1-254@0+28. Default: that one.
+    #[arg(long = "row", value_parser = notation::monitor_row)]
+    pub rows: Vec<centre::MonitorRow>,
+    #[command(flatten)]
+    pub card: Card,
+}
+
+#[derive(Args)]
+pub struct Card {
+    /// Channel of messages to the card; SMS, or as the old card, when left out.
+    #[arg(long)]
+    pub bearer: Option<Bearer>,
+    /// Key of the IP link, 16 to 64 octets in hexadecimal.
+    #[arg(long, value_parser = notation::octets, default_value = "", hide_default_value = true)]
+    pub ip_key: Bytes,
+    /// The card holds its configuration already: nothing is sent.
+    #[arg(long)]
+    pub personalised: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Bearer {
+    Sms,
+    Ip,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum AccountState {
+    Active,
+    Suspended,
+    #[value(name = "service_off", alias = "service-off")]
+    ServiceOff,
+}
+
+#[derive(Subcommand)]
+pub enum Book {
+    /// Shows the records, now or as of an earlier time.
+    Show {
+        msisdn: String,
+        /// Device id; the open card when left out.
+        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        device: i64,
+        /// `10m`, `2h`, `3d` ago, or a time such as 2026-03-01T09:30 (local) or 2026-03-01T09:30:00+01:00.
+        #[arg(long, value_parser = time::parse)]
+        as_of: Option<i64>,
+    },
+    /// Decides about a resynchronisation that would empty much of the book and is held for a person.
+    Decide { msisdn: String, decision: Decision },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Decision {
+    /// The book becomes what the card reported.
+    Apply,
+    /// The book stays; restore it to the card next.
+    Drop,
+}
+
+#[derive(Args)]
+#[command(group = clap::ArgGroup::new("selection").required(true))]
+pub struct Restore {
+    /// Number in E.164, digits only.
+    pub msisdn: String,
+    /// The card becomes equal to the book: records that are only on the card are emptied.
+    #[arg(long, group = "selection")]
+    pub all: bool,
+    /// ROW:FIRST-LAST, such as 0:5-9.
+    #[arg(long, group = "selection", value_parser = notation::range)]
+    pub range: Option<centre::RecordRange>,
+    /// ROW:RECORD,RECORD, such as 0:3,7,12.
+    #[arg(long, group = "selection", value_parser = notation::records)]
+    pub records: Option<centre::RecordList>,
+    /// Whole monitor rows, such as 0,1.
+    #[arg(long, group = "selection", value_parser = notation::rows)]
+    pub rows: Option<centre::MonitorRows>,
+    /// As the book was: `10m`, `2h`, `3d` ago, or a time such as 2026-03-01T09:30 (local).
+    #[arg(long, value_parser = time::parse)]
+    pub as_of: Option<i64>,
+    /// Device id whose book is used, such as that of a lost card; the newest with a book when left out.
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    pub from_device: i64,
+}
+
+#[derive(Subcommand)]
+pub enum Actions {
+    /// Lists actions, of everybody or of one number.
+    List {
+        #[arg(default_value = "", hide_default_value = true)]
+        msisdn: String,
+        /// Only what is queued, sent or waiting.
+        #[arg(long)]
+        open: bool,
+        /// Actions shown at most.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Stops an action.
+    Cancel {
+        /// SUBSCRIBER/ACTION as the list shows it.
+        #[arg(value_parser = notation::action)]
+        action: centre::ActionReference,
+    },
+    /// Launches a waiting or failed action again, now.
+    Retry {
+        /// SUBSCRIBER/ACTION as the list shows it.
+        #[arg(value_parser = notation::action)]
+        action: centre::ActionReference,
+    },
+}
