@@ -22,6 +22,8 @@ pub struct Config {
     pub advertise: String,
     /// The inbound data processors.
     pub inbound_data: rpc::EndpointsConfig,
+    /// Streams of messages to the inbound data processors.
+    pub ingest: rpc::stream::BatchClientConfig,
     /// The application servers, which keep the registry of sessions.
     pub application_server: rpc::EndpointsConfig,
     /// Name of this link in messages, records and metrics, 1 to 64 characters. Default `ip`.
@@ -70,6 +72,7 @@ impl Default for Config {
             server: rpc::ServerConfig::default(),
             advertise: String::new(),
             inbound_data: rpc::EndpointsConfig::default(),
+            ingest: rpc::stream::BatchClientConfig::default(),
             application_server: rpc::EndpointsConfig::default(),
             link: "ip".to_owned(),
             connections_max: 20_000,
@@ -88,7 +91,8 @@ impl Default for Config {
 impl Validate for Config {
     fn problems(&self) -> Vec<Problem> {
         let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
-        let link = (!(1..=64).contains(&self.link.len())).then(|| Problem::new("link", &self.link, "1 to 64 characters"));
+        let link =
+            (!(1..=64).contains(&self.link.len())).then(|| Problem::new("link", &self.link, "1 to 64 characters"));
         [
             link,
             Problem::range("connections_max", self.connections_max, 1..=1_000_000),
@@ -103,6 +107,10 @@ impl Validate for Config {
         ]
         .into_iter()
         .flatten()
+        .chain(Problem::under("server", self.server.problems()))
+        .chain(Problem::under("inbound_data", self.inbound_data.problems()))
+        .chain(Problem::under("ingest", self.ingest.problems()))
+        .chain(Problem::under("application_server", self.application_server.problems()))
         .collect()
     }
 }

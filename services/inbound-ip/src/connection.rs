@@ -7,7 +7,9 @@
 use std::{net::SocketAddr, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
-use link::ip::{Direction, Frame, Framer, MalformedFrame, NONCE_OCTETS, Nonce, ReceiveCounter, decode_frame, encode_frame};
+use link::ip::{
+    Direction, Frame, Framer, MalformedFrame, NONCE_OCTETS, Nonce, ReceiveCounter, decode_frame, encode_frame,
+};
 use metrics::counter;
 use proto::inbound::{OpenIpLinkRequest, OpenIpLinkResponse, inbound_data_client::InboundDataClient};
 use runtime::{
@@ -16,7 +18,7 @@ use runtime::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -140,13 +142,13 @@ async fn open<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 async fn open_link(edge: &Edge, msisdn: &str, nonce: &Nonce, frame: Bytes) -> Result<OpenIpLinkResponse, End> {
-    let channel = edge.inbound_data.rendezvous(forward::subscriber_key(msisdn));
-    let channel = channel.ok_or_else(|| End::NotOpened("none is reachable".to_owned()))?;
     let request = OpenIpLinkRequest { msisdn: msisdn.to_owned(), nonce: Bytes::copy_from_slice(nonce), frame };
-    let mut request = tonic::Request::new(request);
-    request.set_timeout(OPEN_DEADLINE);
-    let answer = InboundDataClient::new(channel).open_ip_link(request).await;
-    answer.map(tonic::Response::into_inner).map_err(|status| End::NotOpened(status.message().to_owned()))
+    let open = |channel| {
+        let request = request.clone();
+        async move { InboundDataClient::new(channel).open_ip_link(request).await }
+    };
+    let answer = edge.inbound_data.call_keyed(rpc::key(msisdn), OPEN_DEADLINE, open).await;
+    answer.map_err(|status| End::NotOpened(status.message().to_owned()))
 }
 
 async fn run<S: AsyncRead + AsyncWrite + Unpin>(
@@ -259,6 +261,10 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
     async fn write_frames(&mut self, mut to_write: mpsc::Receiver<Downlink>, first_counter: u32) -> End {
         let within = self.edge.config.write;
         while let Some(Downlink { payload, written }) = to_write.recv().await {
+            if written.as_ref().is_some_and(oneshot::Sender::is_closed) {
+                // Whoever pushed it has given up, and pushes it again.
+                continue;
+            }
             if self.counter.saturating_sub(first_counter) >= DOWNLINK_COUNTERS || self.counter == u32::MAX {
                 return End::CountersUsedUp;
             }

@@ -1,9 +1,6 @@
 //! Hands verified payloads to the inbound data processors, one after the other for one card.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
 use metrics::counter;
@@ -12,10 +9,7 @@ use runtime::mask::Number;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::{
-    Edge,
-    telemetry,
-};
+use crate::{Edge, telemetry};
 
 /// A payload and the counter of its frame.
 pub struct Uplink {
@@ -41,7 +35,7 @@ pub async fn forward(edge: &Edge, msisdn: &str, mut uplinks: mpsc::Receiver<Upli
 async fn hand_over(edge: &Edge, msisdn: &str, message: InboundMessage) -> bool {
     let mut pause = edge.config.retry_pause;
     for attempt in 0..=edge.config.retries {
-        let answer = edge.ingest.call(subscriber_key(msisdn), message.clone()).await;
+        let answer = edge.ingest.call(rpc::key(msisdn), message.clone()).await;
         let wanted = match answer {
             Ok(result) => match result.outcome() {
                 Outcome::Retry | Outcome::Unspecified => Duration::from_millis(result.retry_after_millis.into()),
@@ -79,14 +73,6 @@ fn message(link: &str, msisdn: &str, uplink: Uplink) -> InboundMessage {
         trace_id: runtime::TraceId::random().to_vec().into(),
         ..InboundMessage::default()
     }
-}
-
-/// Spreads subscribers over the processors; the same one for all edges of a kind.
-#[must_use]
-pub fn subscriber_key(msisdn: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    msisdn.hash(&mut hasher);
-    hasher.finish()
 }
 
 const PAUSE_MAX: Duration = Duration::from_secs(60);

@@ -21,7 +21,7 @@ use std::{
 };
 
 use anyhow::Context;
-use proto::{inbound::{InboundMessage}, session::ip_session_server::IpSessionServer};
+use proto::session::ip_session_server::IpSessionServer;
 use runtime::events::{self, Kind};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -40,7 +40,7 @@ pub struct Edge {
     config: Config,
     sessions: Arc<Sessions>,
     inbound_data: rpc::Balancer,
-    ingest: rpc::stream::BatchClient<InboundMessage>,
+    ingest: rpc::stream::BatchClient<rpc::stream::Ingest>,
     next_connection: Arc<AtomicU64>,
     /// No more connections and no more reading.
     stop: CancellationToken,
@@ -61,12 +61,13 @@ pub async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<rp
     let parts_stop = CancellationToken::new();
 
     let push = push::Push { sessions: Arc::clone(&sessions), deadline: config.write };
-    let routes = tonic::service::Routes::new(IpSessionServer::new(push));
+    let routes =
+        tonic::service::Routes::new(IpSessionServer::new(push).max_decoding_message_size(rpc::MESSAGE_OCTETS_MAX));
     let grpc = rpc::serve(config.server.clone(), routes, parts_stop.clone()).await?;
-    let inbound_data = rpc::Balancer::new(config.inbound_data.clone(), parts_stop.clone());
-    let application_server = rpc::Balancer::new(config.application_server.clone(), parts_stop.clone());
+    let inbound_data = rpc::Balancer::new(config.inbound_data.clone(), parts_stop.clone())?;
+    let application_server = rpc::Balancer::new(config.application_server.clone(), parts_stop.clone())?;
     let edge = Arc::new(Edge {
-        ingest: rpc::stream::BatchClient::new(inbound_data.clone(), parts_stop.clone()),
+        ingest: rpc::stream::BatchClient::new(&inbound_data, config.ingest.clone(), parts_stop.clone()),
         inbound_data,
         sessions: Arc::clone(&sessions),
         next_connection: Arc::new(AtomicU64::new(1)),
@@ -84,6 +85,7 @@ pub async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<rp
     let reporting = tokio::spawn(reporter.run(stop));
     let tls = if acceptor.is_some() { "TLS" } else { "TCP" };
     events::record(Kind::StartUp, format!("IP links are accepted on {address}, {tls}"));
+    let readiness = grpc.readiness.clone();
     let task = tokio::spawn(async move {
         accept(&edge, &listener, acceptor).await;
         reporting.await?;
@@ -92,7 +94,7 @@ pub async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<rp
         events::record(Kind::ShutDown, "IP edge stopped");
         Ok(())
     });
-    Ok(rpc::Running { address, task })
+    Ok(rpc::Running { address, task, readiness })
 }
 
 /// Accepts until the stop, then waits for the connections to hand over what they received.

@@ -9,9 +9,10 @@ use std::{
 };
 
 use proto::centre::{RegisterSessionsRequest, edge_registry_client::EdgeRegistryClient};
+use runtime::events::{self, Kind};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::sessions::Sessions;
 
@@ -72,16 +73,15 @@ impl Reporter {
 
     /// The devices whose session is newer elsewhere.
     async fn send(&self, request: RegisterSessionsRequest) -> Result<Vec<i64>, ()> {
-        let Some(channel) = self.application_server.least_loaded() else {
-            warn!("no application server: IP sessions are not registered");
-            return Err(());
+        let register = |channel| {
+            let request = request.clone();
+            async move { EdgeRegistryClient::new(channel).register_sessions(request).await }
         };
-        let mut request = tonic::Request::new(request);
-        request.set_timeout(DEADLINE);
-        match EdgeRegistryClient::new(channel).register_sessions(request).await {
-            Ok(response) => Ok(response.into_inner().superseded),
+        match self.application_server.call_with_retry(DEADLINE, register).await {
+            Ok(response) => Ok(response.superseded),
             Err(status) => {
-                warn!(code = ?status.code(), "IP sessions are not registered: {}", status.message());
+                let text = format!("IP sessions are not registered: {:?} {}", status.code(), status.message());
+                events::record(Kind::CommunicationFailure, text);
                 Err(())
             }
         }

@@ -9,20 +9,20 @@ use std::{
 use metrics::counter;
 use proto::{
     outbound::{
-        Accepted, Launch, LaunchBatch, LaunchResult, LaunchResults, Permanent, Temporary, launch_result::Outcome,
+        Accepted, Launch, LaunchBatch, LaunchResult, Permanent, Temporary, launch_result::Outcome,
         outbound_channel_server::OutboundChannel,
     },
     session::{PushRequest, ip_session_client::IpSessionClient},
 };
-use tokio::sync::{Semaphore, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Code, Request, Response, Status, Streaming,
-    transport::{Channel, Endpoint},
-};
+use runtime::events::{self, Kind};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{Code, Request, Response, Status, Streaming, transport::Channel};
 use tracing::{debug, warn};
 
 use crate::locate::Locator;
+
+type LaunchJob = rpc::stream::Job<rpc::stream::Launch>;
 
 /// The launcher of the IP bearer.
 #[derive(Clone)]
@@ -32,18 +32,22 @@ pub struct Launcher {
 
 struct Shared {
     locator: Locator,
-    /// A channel per replica of inbound-ip; they connect when they are first used.
-    edges: Mutex<HashMap<String, Channel>>,
+    /// One entry per replica of inbound-ip, made when it is first used, with what ends it.
+    edges: Mutex<HashMap<String, (rpc::Balancer, DropGuard)>>,
+    edge_tls: Option<rpc::ClientTls>,
+    stop: CancellationToken,
     push_deadline: Duration,
     retry_after: Duration,
     window: usize,
 }
 
 impl Launcher {
-    pub fn new(config: &crate::Config, application_server: rpc::Balancer) -> Self {
+    pub fn new(config: &crate::Config, application_server: rpc::Balancer, stop: CancellationToken) -> Self {
         let shared = Shared {
             locator: Locator::new(application_server, config.cache, config.cache_max),
             edges: Mutex::default(),
+            edge_tls: config.edge_tls.clone(),
+            stop,
             push_deadline: config.push_deadline,
             retry_after: config.retry_after,
             window: config.window.max(1),
@@ -54,53 +58,48 @@ impl Launcher {
 
 #[tonic::async_trait]
 impl OutboundChannel for Launcher {
-    type LaunchStream = ReceiverStream<Result<LaunchResults, Status>>;
+    type LaunchStream = rpc::stream::Results<rpc::stream::Launch>;
 
     async fn launch(&self, request: Request<Streaming<LaunchBatch>>) -> Result<Response<Self::LaunchStream>, Status> {
-        let (results, answers) = mpsc::channel(RESULTS_WAITING_MAX);
+        let (queue, queued) = mpsc::channel(LOCATED_TOGETHER_MAX);
         let launcher = self.clone();
-        tokio::spawn(async move { launcher.take_batches(request.into_inner(), results).await });
-        Ok(Response::new(ReceiverStream::new(answers)))
+        tokio::spawn(async move { launcher.take_launches(queued).await });
+        let results = rpc::stream::serve_batches(request.into_inner(), self.shared.window, move |job| {
+            let queue = queue.clone();
+            async move {
+                if queue.send(job).await.is_err() {
+                    // Unanswered: the caller sends it again.
+                    debug!("a launch came after the end of its stream");
+                }
+            }
+        });
+        Ok(Response::new(results))
     }
 }
 
-type Results = mpsc::Sender<Result<LaunchResults, Status>>;
-
 impl Launcher {
-    /// Takes batches while places are free in the window: full means that nothing more is read from the stream.
-    async fn take_batches(&self, mut batches: Streaming<LaunchBatch>, results: Results) {
-        let window = Arc::new(Semaphore::new(self.shared.window));
-        loop {
-            let batch = match batches.message().await {
-                Ok(Some(batch)) => batch,
-                Ok(None) => return,
-                Err(status) => {
-                    debug!(code = ?status.code(), "launch stream ended: {}", status.message());
-                    return;
-                }
-            };
-            let devices: Vec<i64> = batch.launches.iter().map(|launch| launch.device_id).collect();
+    /// Takes all that is queued, asks once where the sessions are, and pushes side by side. What is not answered yet is
+    /// limited by the stream.
+    async fn take_launches(&self, mut queued: mpsc::Receiver<LaunchJob>) {
+        let mut jobs = Vec::new();
+        while queued.recv_many(&mut jobs, LOCATED_TOGETHER_MAX).await > 0 {
+            let devices: Vec<i64> = jobs.iter().map(|job| job.message.device_id).collect();
             let places = self.shared.locator.locate(&devices).await;
             if let Err(status) = &places {
-                warn!(code = ?status.code(), "sessions cannot be located: {}", status.message());
+                let text = format!("IP sessions cannot be located: {:?} {}", status.code(), status.message());
+                events::record(Kind::CommunicationFailure, text);
             }
-            let places = places.ok();
-            for launch in batch.launches {
-                let Ok(place_in_window) = Arc::clone(&window).acquire_owned().await else { return };
-                let (launcher, results) = (self.clone(), results.clone());
-                let endpoint = places.as_ref().map(|places| places.get(&launch.device_id).cloned());
+            for rpc::stream::Job { message, answer } in jobs.drain(..) {
+                let launcher = self.clone();
+                let endpoint = places.as_ref().ok().map(|places| places.get(&message.device_id).cloned());
                 tokio::spawn(async move {
-                    let id = launch.id;
+                    let id = message.id;
                     let outcome = match endpoint {
-                        Some(endpoint) => launcher.push(launch, endpoint).await,
+                        Some(endpoint) => launcher.push(message, endpoint).await,
                         None => launcher.temporary("the registry of sessions does not answer"),
                     };
                     counter!(LAUNCHES, "outcome" => label(&outcome)).increment(1);
-                    let answer = LaunchResults { results: vec![LaunchResult { id, outcome: Some(outcome) }] };
-                    if results.send(Ok(answer)).await.is_err() {
-                        debug!("the caller of a launch is gone; it asks again");
-                    }
-                    drop(place_in_window);
+                    answer.send(LaunchResult { id, outcome: Some(outcome) });
                 });
             }
         }
@@ -133,7 +132,7 @@ impl Launcher {
     }
 
     async fn push_to(&self, endpoint: &str, launch: &Launch) -> Pushed {
-        let Some(channel) = self.edge(endpoint) else { return Pushed::NotThere };
+        let Some(channel) = self.edge(endpoint).await else { return Pushed::NotThere };
         let payload = launch.payload.clone();
         let request = PushRequest { device_id: launch.device_id, payload, trace_ids: launch.trace_ids.clone() };
         let mut request = Request::new(request);
@@ -147,35 +146,46 @@ impl Launcher {
             Ok(Err(status)) if status.code() == Code::InvalidArgument => {
                 Pushed::Done(Outcome::Permanent(Permanent { cause: status.message().to_owned() }))
             }
+            Ok(Err(status)) if matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled) => {
+                Pushed::Done(self.late())
+            }
             Ok(Err(status)) => {
                 warn!(endpoint, code = ?status.code(), "push failed: {}", status.message());
                 Pushed::NotThere
             }
-            // It may have been written: the card drops nothing twice, so the caller simply tries again later.
-            Err(_) => Pushed::Done(self.temporary("the IP edge did not answer in time")),
+            Err(_) => Pushed::Done(self.late()),
         }
     }
 
-    /// The channel to a replica of inbound-ip; `None` for an endpoint that is no address.
-    fn edge(&self, endpoint: &str) -> Option<Channel> {
+    /// It may have been written: the caller tries again later, and a card takes the same payload twice without harm.
+    fn late(&self) -> Outcome {
+        self.temporary("the IP edge did not answer in time")
+    }
+
+    /// The channel to a replica of inbound-ip; `None` when it does not serve, or the endpoint is no address.
+    async fn edge(&self, endpoint: &str) -> Option<Channel> {
+        let balancer = self.balancer(endpoint)?;
+        let serving = tokio::time::timeout(CONNECT_WITHIN, balancer.wait_healthy(1)).await;
+        serving.ok().and_then(|()| balancer.least_loaded())
+    }
+
+    fn balancer(&self, endpoint: &str) -> Option<rpc::Balancer> {
         let mut edges = self.shared.edges.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(channel) = edges.get(endpoint) {
-            return Some(channel.clone());
+        if let Some((balancer, _)) = edges.get(endpoint) {
+            return Some(balancer.clone());
         }
-        let channel = Endpoint::from_shared(format!("http://{endpoint}"))
-            .inspect_err(|error| warn!(endpoint, "the registry names an endpoint that is no address: {error}"))
-            .ok()?
-            .connect_timeout(CONNECT_WITHIN)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
-            .keep_alive_timeout(KEEP_ALIVE_WITHIN)
-            .connect_lazy();
+        let endpoints =
+            rpc::EndpointsConfig { tls: self.shared.edge_tls.clone(), ..rpc::EndpointsConfig::new([endpoint]) };
+        let stop = self.shared.stop.child_token();
+        let balancer = rpc::Balancer::new(endpoints, stop.clone())
+            .inspect_err(|error| warn!("the registry names an IP edge that cannot be called: {error}"))
+            .ok()?;
         if edges.len() >= EDGES_MAX {
-            // Replicas come and go with every roll-out; those in use connect again.
+            // Replicas come and go with every roll-out; those in use come back at once.
             edges.clear();
         }
-        edges.insert(endpoint.to_owned(), channel.clone());
-        Some(channel)
+        edges.insert(endpoint.to_owned(), (balancer.clone(), stop.drop_guard()));
+        Some(balancer)
     }
 
     fn temporary(&self, cause: &str) -> Outcome {
@@ -206,8 +216,7 @@ fn label(outcome: &Outcome) -> &'static str {
 
 /// Launches answered, by `outcome`.
 const LAUNCHES: &str = "simvault_ip_launches_total";
-const RESULTS_WAITING_MAX: usize = 64;
+/// Launches whose sessions are looked up in one call, at most.
+const LOCATED_TOGETHER_MAX: usize = 64;
 const EDGES_MAX: usize = 1024;
-const CONNECT_WITHIN: Duration = Duration::from_secs(1);
-const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
-const KEEP_ALIVE_WITHIN: Duration = Duration::from_secs(5);
+const CONNECT_WITHIN: Duration = Duration::from_millis(500);

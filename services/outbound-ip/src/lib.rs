@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 /// # Errors
 /// When the address cannot be bound.
 pub async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<rpc::Running> {
-    let application_server = rpc::Balancer::new(config.application_server.clone(), stop.clone());
-    let launcher = launch::Launcher::new(&config, application_server);
-    let routes = tonic::service::Routes::new(OutboundChannelServer::new(launcher));
+    let application_server = rpc::Balancer::new(config.application_server.clone(), stop.clone())?;
+    let launcher = launch::Launcher::new(&config, application_server, stop.clone());
+    let server = OutboundChannelServer::new(launcher).max_decoding_message_size(rpc::MESSAGE_OCTETS_MAX);
+    let routes = tonic::service::Routes::new(server);
     let running = rpc::serve(config.server, routes, stop).await?;
     events::record(Kind::StartUp, format!("IP launcher on {}", running.address));
     Ok(running)

@@ -40,11 +40,12 @@ impl Locator {
         if device_ids.is_empty() {
             return Ok(found);
         }
-        let channel = self.application_server.least_loaded();
-        let channel = channel.ok_or_else(|| Status::unavailable("no application server is reachable"))?;
-        let mut request = tonic::Request::new(LocateSessionsRequest { device_ids });
-        request.set_timeout(DEADLINE);
-        let endpoints = EdgeRegistryClient::new(channel).locate_sessions(request).await?.into_inner().endpoints;
+        let request = LocateSessionsRequest { device_ids };
+        let locate = |channel| {
+            let request = request.clone();
+            async move { EdgeRegistryClient::new(channel).locate_sessions(request).await }
+        };
+        let endpoints = self.application_server.call_with_retry(DEADLINE, locate).await?.endpoints;
         self.remember(&endpoints);
         found.extend(endpoints);
         Ok(found)
@@ -82,4 +83,4 @@ impl Locator {
     }
 }
 
-const DEADLINE: Duration = Duration::from_secs(3);
+const DEADLINE: Duration = Duration::from_millis(900);

@@ -11,8 +11,8 @@ use proto::{
     centre::{self as contract, edge_registry_server::*},
     inbound::{inbound_data_server::*, *},
 };
-use tokio::sync::{Notify, mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
+use rpc::stream::{Ingest, Job, Results, serve_batches};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -53,8 +53,7 @@ pub struct Inner {
 
 impl Centre {
     pub async fn start() -> Self {
-        let state =
-            Arc::new(State { inner: Mutex::default(), hold: watch::channel(false).0, changed: Notify::new() });
+        let state = Arc::new(State { inner: Mutex::default(), hold: watch::channel(false).0, changed: Notify::new() });
         let service = Service(Arc::clone(&state));
         let mut routes = tonic::service::Routes::new(InboundDataServer::new(service.clone()));
         routes = routes.add_service(EdgeRegistryServer::new(service));
@@ -119,24 +118,17 @@ impl Service {
 
 #[tonic::async_trait]
 impl InboundData for Service {
-    type IngestStream = ReceiverStream<Result<IngestResults, Status>>;
+    type IngestStream = Results<Ingest>;
 
     async fn ingest(&self, request: Request<Streaming<IngestBatch>>) -> Result<Response<Self::IngestStream>, Status> {
-        let mut batches = request.into_inner();
-        let (results, answers) = mpsc::channel(64);
         let service = self.clone();
-        tokio::spawn(async move {
-            while let Ok(Some(batch)) = batches.message().await {
-                for message in batch.messages {
-                    let (service, results) = (service.clone(), results.clone());
-                    tokio::spawn(async move {
-                        let answer = IngestResults { results: vec![service.answer(message).await] };
-                        drop(results.send(Ok(answer)).await);
-                    });
-                }
+        let results = serve_batches::<Ingest, _, _>(request.into_inner(), 1000, move |Job { message, answer }| {
+            let service = service.clone();
+            async move {
+                tokio::spawn(async move { answer.send(service.answer(message).await) });
             }
         });
-        Ok(Response::new(ReceiverStream::new(answers)))
+        Ok(Response::new(results))
     }
 
     async fn report_delivery(
@@ -147,10 +139,7 @@ impl InboundData for Service {
     }
 
     /// Verifies as the real one does, with the keys of this module.
-    async fn open_ip_link(
-        &self,
-        request: Request<OpenIpLinkRequest>,
-    ) -> Result<Response<OpenIpLinkResponse>, Status> {
+    async fn open_ip_link(&self, request: Request<OpenIpLinkRequest>) -> Result<Response<OpenIpLinkResponse>, Status> {
         let OpenIpLinkRequest { msisdn: number, nonce, frame } = request.into_inner();
         let nonce = nonce.as_ref().try_into().map_err(|_| Status::invalid_argument("nonce"))?;
         let frame = decode_frame(frame).map_err(|malformed| Status::invalid_argument(malformed.to_string()))?;

@@ -101,7 +101,10 @@ async fn frames_may_arrive_in_pieces_or_joined() {
     let joined = [card.frame(2, b"joined"), card.frame(3, b"with the next"), card.frame(4, b"cut off here")].concat();
     let (before, after) = joined.split_at(joined.len() - 3);
     card.write(before).await;
-    assert_eq!(set.centre.payloads(3).await, [b"octet by octet".to_vec(), b"joined".to_vec(), b"with the next".to_vec()]);
+    assert_eq!(
+        set.centre.payloads(3).await,
+        [b"octet by octet".to_vec(), b"joined".to_vec(), b"with the next".to_vec()]
+    );
     card.write(after).await;
     assert_eq!(set.centre.payloads(4).await.last().expect("payload"), b"cut off here");
 }
@@ -114,8 +117,14 @@ async fn what_is_no_frame_closes_its_connection_and_harms_no_other() {
     let too_long = u16::try_from(FRAME_OCTETS_MAX + 1).expect("fits").to_be_bytes();
     let mut version = set.card(1).await.frame(1, b"x");
     version[2] = 9;
-    let hostile: [&[u8]; 6] =
-        [&too_long, &[0, 0], &[0xFF; 64], b"GET / HTTP/1.1\r\nHost: centre\r\n\r\n", &version, &[0, 15, 1, 200, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]];
+    let hostile: [&[u8]; 6] = [
+        &too_long,
+        &[0, 0],
+        &[0xFF; 64],
+        b"GET / HTTP/1.1\r\nHost: centre\r\n\r\n",
+        &version,
+        &[0, 15, 1, 200, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    ];
     for octets in hostile {
         // As the first frame, and after a good one.
         let mut card = set.card(1).await;

@@ -59,10 +59,8 @@ async fn certificate_and_key_may_be_files_and_mistakes_are_told() {
         std::fs::write(&path, content).expect("written");
         path.display().to_string()
     };
-    let files = Tls {
-        certificate: path("tls.crt", &certificate),
-        key: runtime::config::Secret::new(path("tls.key", &key)),
-    };
+    let files =
+        Tls { certificate: path("tls.crt", &certificate), key: runtime::config::Secret::new(path("tls.key", &key)) };
     let set = Set::with(|config| config.tls = Some(files.clone())).await;
     exchange_over_tls(&set, &certificate).await;
     for wrong in [
@@ -107,7 +105,11 @@ async fn one_connection_too_many_is_closed_at_once() {
 
 #[tokio::test]
 async fn without_an_inbound_data_processor_the_card_is_asked_to_come_again() {
-    let set = Set::with(|config| config.inbound_data = rpc::EndpointsConfig::default()).await;
+    let set = Set::with(|config| {
+        config.inbound_data = rpc::EndpointsConfig::default();
+        config.opening = Duration::from_millis(200);
+    })
+    .await;
     let mut card = set.card(1).await;
     card.send(b"payload").await;
     card.closed().await;

@@ -30,10 +30,15 @@ impl Set {
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let centre = Centre::start().await;
         let local = "127.0.0.1:0".parse().expect("address");
-        let endpoints = rpc::EndpointsConfig { endpoints: vec![centre.address.to_string()], ..Default::default() };
+        let endpoints = rpc::EndpointsConfig::new([centre.address.to_string()]);
         let mut config = Config {
             listen: local,
-            server: rpc::ServerConfig { listen: local, ..Default::default() },
+            // A test that holds an answer back wants no repeat from the stream.
+            ingest: rpc::stream::BatchClientConfig {
+                progress: std::time::Duration::from_secs(30),
+                deadline: std::time::Duration::from_secs(30),
+                ..Default::default()
+            },
             inbound_data: endpoints.clone(),
             application_server: endpoints,
             retry_pause: std::time::Duration::from_millis(1),
@@ -41,7 +46,7 @@ impl Set {
         };
         change(&mut config);
         let stop = CancellationToken::new();
-        let rpc::Running { address, task } = inbound_ip::start(config, stop.clone()).await.expect("started");
+        let rpc::Running { address, task, .. } = inbound_ip::start(config, stop.clone()).await.expect("started");
         Self { centre, edge: address, stop, task }
     }
 
