@@ -149,6 +149,39 @@ fn end(card: &mut Card, pages: &mut Pages, context: Context<'_>, effects: &mut E
         card.view.state.resynchronisation = Some(Resynchronisation { held: true, ..running });
         return;
     }
+    empty(card, pages, &running, surplus, Source::Backup, context, effects);
+}
+
+/// A person's decision about a held resynchronisation (D-112): what the card did not report is emptied, or the book
+/// stays. Reads all pages of the book ([`super::book_pages`]). How many records that concerns; `None`: nothing is held.
+pub fn decide_held(
+    card: &mut Card,
+    pages: &mut Pages,
+    apply: bool,
+    context: Context<'_>,
+    effects: &mut Effects,
+) -> Option<usize> {
+    let running = card.view.state.resynchronisation.take_if(|running| running.held)?;
+    card.touched = true;
+    card.view.state.mismatch_since = None;
+    let (surplus, _) = surplus(card, pages, &running);
+    let records = surplus.len();
+    if apply {
+        empty(card, pages, &running, surplus, Source::Operator, context, effects);
+    }
+    Some(records)
+}
+
+/// Empties the surplus; what the card reported is what is left.
+fn empty(
+    card: &mut Card,
+    pages: &mut Pages,
+    running: &Resynchronisation,
+    surplus: Vec<(PageKey, usize)>,
+    source: Source,
+    context: Context<'_>,
+    effects: &mut Effects,
+) {
     let mut records = Vec::with_capacity(surplus.len());
     for (key, slot) in surplus {
         let page = pages.open(key, 0);
@@ -159,7 +192,7 @@ fn end(card: &mut Card, pages: &mut Pages, context: Context<'_>, effects: &mut E
     card.view.state.checksums = reported_table(&running.reported, &card.view.state.monitor);
     let id = context.ids.next(context.now);
     let device = card.view.device.key;
-    effects.changes.push(Change { device, id, at: context.now, source: Source::Backup, dedup: 0, records });
+    effects.changes.push(Change { device, id, at: context.now, source, dedup: 0, records });
 }
 
 /// Occupied monitored records that the card did not report, and how many are occupied.

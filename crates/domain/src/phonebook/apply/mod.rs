@@ -14,7 +14,7 @@ mod tests;
 use std::time::Duration;
 
 use bytes::Bytes;
-pub use comparison::check_mismatch;
+pub use comparison::{check_mismatch, decide_held};
 use link::{
     first_octet::{FirstOctet, classify},
     message::{FileResult, Message},
