@@ -1,1 +1,57 @@
-//! Service application-server.
+//! The application server: accounts, books with their history, restore, configuration, queues and notices for operators,
+//! and what the edges need kept (leases, session registry, settings).
+//!
+//! One file per gRPC service of `centre.v1`: [`accounts`], [`phonebooks`], [`commands`], [`queues`], [`edge_registry`].
+//! [`app`] holds what they share. An operator's change, its audit row and its actions are one transaction; the queue
+//! hears of actions after it (the store is the truth, the janitor of `outbound-action` queues what was missed).
+
+pub mod accounts;
+pub mod app;
+mod audit;
+pub mod commands;
+pub mod config;
+mod configuration;
+pub mod edge_registry;
+pub mod errors;
+pub mod phonebooks;
+pub mod queues;
+mod translate;
+
+use std::sync::Arc;
+
+use proto::centre;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+pub use app::App;
+pub use config::Config;
+pub use runtime::Clock;
+
+/// Serves `centre.v1` until `stop` is cancelled.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub async fn start(
+    config: Config,
+    store: Arc<dyn store::ApplicationStore>,
+    queue: Arc<dyn queue::Queue>,
+    clock: Clock,
+    stop: CancellationToken,
+) -> anyhow::Result<rpc::Running> {
+    let server = config.server.clone();
+    let app = Arc::new(App::new(config, store, queue, clock));
+    Ok(rpc::serve(server, routes(app), stop).await?)
+}
+
+/// The gRPC services over one [`App`].
+#[must_use]
+pub fn routes(app: Arc<App>) -> Routes {
+    let mut routes = Routes::builder();
+    routes
+        .add_service(centre::accounts_server::AccountsServer::new(accounts::Service(app.clone())))
+        .add_service(centre::phonebooks_server::PhonebooksServer::new(phonebooks::Service(app.clone())))
+        .add_service(centre::commands_server::CommandsServer::new(commands::Service(app.clone())))
+        .add_service(centre::queues_server::QueuesServer::new(queues::Service(app.clone())))
+        .add_service(centre::edge_registry_server::EdgeRegistryServer::new(edge_registry::Service(app)));
+    routes.routes()
+}

@@ -1,0 +1,301 @@
+//! Accounts: who is served, with which card, under which number.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use domain::{
+    delivery::Content,
+    identity::{DeviceId, DeviceKey, SubscriberId},
+    phonebook::{AccountState, Device, DeviceState, Subscriber},
+};
+use link::monitor::MonitorTable;
+use proto::centre::{self, accounts_server::Accounts};
+use store::{Account, Audit, InboundCommit, NewAccount};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    App,
+    app::{msisdn, open_device},
+    audit, configuration, errors,
+    translate::{self, account_state_from, bearer_from, monitor_from, profile_from},
+};
+
+/// Accounts of one call, as the contract says.
+const ACCOUNTS_MAX: usize = 1000;
+const NAME_CHARACTERS_MAX: usize = 200;
+const TENANT_CHARACTERS_MAX: usize = 64;
+const IP_KEY_OCTETS: std::ops::RangeInclusive<usize> = 16..=64;
+
+/// `centre.v1.Accounts`.
+pub struct Service(pub Arc<App>);
+
+#[tonic::async_trait]
+impl Accounts for Service {
+    async fn create_account(
+        &self,
+        request: Request<centre::CreateAccountRequest>,
+    ) -> Result<Response<centre::Account>, Status> {
+        let account =
+            request.into_inner().account.ok_or_else(|| errors::invalid("account", "nothing", "an account"))?;
+        self.0.create(std::slice::from_ref(&account)).await?;
+        Ok(Response::new(self.0.show_account(&account.msisdn).await?))
+    }
+
+    async fn create_accounts(
+        &self,
+        request: Request<centre::CreateAccountsRequest>,
+    ) -> Result<Response<centre::CreateAccountsResponse>, Status> {
+        let accounts = request.into_inner().accounts;
+        if accounts.len() > ACCOUNTS_MAX {
+            return Err(errors::invalid("accounts", accounts.len(), &format!("at most {ACCOUNTS_MAX} in one call")));
+        }
+        let created = self.0.create(&accounts).await?;
+        Ok(Response::new(centre::CreateAccountsResponse { created }))
+    }
+
+    async fn get_account(
+        &self,
+        request: Request<centre::GetAccountRequest>,
+    ) -> Result<Response<centre::Account>, Status> {
+        Ok(Response::new(self.0.show_account(&request.into_inner().msisdn).await?))
+    }
+
+    async fn list_accounts(
+        &self,
+        request: Request<centre::ListAccountsRequest>,
+    ) -> Result<Response<centre::ListAccountsResponse>, Status> {
+        let request = request.into_inner();
+        let after = match request.after_msisdn.as_str() {
+            "" => None,
+            digits => Some(msisdn("after_msisdn", digits)?),
+        };
+        let limit = self.0.listing_rows(request.limit);
+        let found = self.0.store.accounts(after, limit).await.map_err(errors::store)?;
+        let mut accounts = Vec::with_capacity(found.len());
+        for account in &found {
+            accounts.push(self.0.describe(account).await?);
+        }
+        Ok(Response::new(centre::ListAccountsResponse { accounts }))
+    }
+
+    async fn set_state(&self, request: Request<centre::SetStateRequest>) -> Result<Response<centre::Account>, Status> {
+        let who = audit::user(request.metadata());
+        let request = request.into_inner();
+        self.0.set_state(&who, &request.msisdn, account_state_from(&request.state)?).await?;
+        Ok(Response::new(self.0.show_account(&request.msisdn).await?))
+    }
+
+    async fn replace_card(
+        &self,
+        request: Request<centre::ReplaceCardRequest>,
+    ) -> Result<Response<centre::Account>, Status> {
+        let who = audit::user(request.metadata());
+        let request = request.into_inner();
+        self.0.replace_card(&who, &request).await?;
+        Ok(Response::new(self.0.show_account(&request.msisdn).await?))
+    }
+
+    async fn change_number(
+        &self,
+        request: Request<centre::ChangeNumberRequest>,
+    ) -> Result<Response<centre::Account>, Status> {
+        let who = audit::user(request.metadata());
+        let request = request.into_inner();
+        let new = msisdn("new_msisdn", &request.new_msisdn)?;
+        let account = self.0.account(&request.msisdn).await?;
+        let what = format!("number changed to {new}");
+        let row = audit::about(self.0.now(), &who, &account.subscriber, &what);
+        self.0.store.change_number(account.subscriber.id, new, row).await.map_err(errors::store)?;
+        Ok(Response::new(self.0.show_account(&request.new_msisdn).await?))
+    }
+
+    async fn erase_account(
+        &self,
+        request: Request<centre::EraseAccountRequest>,
+    ) -> Result<Response<centre::EraseAccountResponse>, Status> {
+        let who = audit::user(request.metadata());
+        let account = self.0.account(&request.into_inner().msisdn).await?;
+        let id = account.subscriber.id;
+        // The row that stays says that somebody was erased, by number of the row, not of the subscriber (PF-20).
+        let row = Audit { at: self.0.now(), who, what: format!("subscriber {} erased", id.0) };
+        let rows = self.0.store.erase(id, row).await.map_err(errors::store)?;
+        Ok(Response::new(centre::EraseAccountResponse { rows }))
+    }
+}
+
+impl App {
+    /// Creates all or none; how many.
+    async fn create(&self, requested: &[centre::NewAccount]) -> Result<u32, Status> {
+        let accounts: Vec<NewAccount> =
+            requested.iter().map(|account| self.new_account(account)).collect::<Result<_, _>>()?;
+        self.store.create_accounts(&accounts).await.map_err(errors::store)?;
+        let actions: Vec<_> = accounts.iter().flat_map(|account| account.actions.clone()).collect();
+        self.push(&actions).await;
+        Ok(u32::try_from(accounts.len()).unwrap_or(u32::MAX))
+    }
+
+    fn new_account(&self, requested: &centre::NewAccount) -> Result<NewAccount, Status> {
+        let msisdn = msisdn("msisdn", &requested.msisdn)?;
+        short("name", &requested.name, NAME_CHARACTERS_MAX)?;
+        short("tenant", &requested.tenant, TENANT_CHARACTERS_MAX)?;
+        let profile = profile_from(&requested.profile)?;
+        let monitor = monitor_from(&requested.monitor)?;
+        let id = SubscriberId(self.next_id());
+        let tenant = if requested.tenant.is_empty() { "default" } else { &requested.tenant };
+        let subscriber = Subscriber {
+            id,
+            tenant: tenant.to_owned(),
+            msisdn,
+            name: requested.name.clone(),
+            state: AccountState::Active,
+        };
+        let card = Card { iccid: &requested.iccid, ip_key: &requested.ip_key, bearer: &requested.bearer };
+        let mut device = self.new_device(id, card)?;
+        device.profile = profile;
+        let (state, first) = self.first_state(&device, monitor, requested.personalised);
+        let actions = first.into_iter().map(|content| self.action(msisdn, &device, &state, content)).collect();
+        Ok(NewAccount { subscriber, device, state, actions })
+    }
+
+    fn new_device(&self, subscriber: SubscriberId, card: Card<'_>) -> Result<Device, Status> {
+        check_iccid(card.iccid)?;
+        let bearer = bearer_from(card.bearer)?;
+        let key = card.ip_key;
+        if !key.is_empty() && !IP_KEY_OCTETS.contains(&key.len()) {
+            return Err(errors::invalid("ip_key", format!("{} octets", key.len()), "16 to 64 octets, or none"));
+        }
+        Ok(Device {
+            key: DeviceKey { subscriber, device: DeviceId(self.next_id()) },
+            iccid: card.iccid.to_owned(),
+            profile: domain::phonebook::Profile::E2,
+            bearer,
+            ip_key: (!key.is_empty()).then(|| Bytes::copy_from_slice(key)),
+            opened: self.now(),
+            closed: None,
+        })
+    }
+
+    /// A personalised card holds its table already; any other gets it by the first configuration, and until it has
+    /// accepted that nothing of it is known (D-57).
+    fn first_state(
+        &self,
+        device: &Device,
+        monitor: MonitorTable,
+        personalised: bool,
+    ) -> (DeviceState, Option<Content>) {
+        if personalised {
+            return (DeviceState { monitor, ..DeviceState::default() }, None);
+        }
+        let content = configuration::first(&self.config, device.bearer, &monitor);
+        let mut state = DeviceState::default();
+        if let Content::Configuration { items } = &content {
+            configuration::overwrite_wanted(&mut state.wanted, items);
+        }
+        (state, Some(content))
+    }
+
+    /// D-115: a subscriber who is served again backs up everything that changed meanwhile.
+    async fn set_state(&self, who: &str, digits: &str, wanted: AccountState) -> Result<(), Status> {
+        let account = self.account(digits).await?;
+        let Subscriber { id, msisdn, state: before, .. } = account.subscriber;
+        let row = audit::about(
+            self.now(),
+            who,
+            &account.subscriber,
+            &format!("state set to {}", translate::account_state(wanted)),
+        );
+        self.store.set_state(id, wanted, row).await.map_err(errors::store)?;
+        if wanted != AccountState::Active || before == AccountState::Active {
+            return Ok(());
+        }
+        let (device, state) = open_device(&account)?;
+        let action = self.action(msisdn, device, state, configuration::resynchronise_all());
+        let row = audit::about(self.now(), who, &account.subscriber, "resynchronisation asked for after reactivation");
+        let batch = InboundCommit { new_actions: vec![action], ..InboundCommit::default() };
+        self.commit(batch, row).await.map_err(errors::store)
+    }
+
+    /// D-112: the lost card closes with its book; the new one opens with the same monitor table.
+    async fn replace_card(&self, who: &str, request: &centre::ReplaceCardRequest) -> Result<(), Status> {
+        let account = self.account(&request.msisdn).await?;
+        let Subscriber { id, msisdn, .. } = account.subscriber;
+        let (old, old_state) = open_device(&account)?;
+        if old.iccid == request.iccid {
+            return Err(errors::invalid("iccid", &request.iccid, "another card than the one that is replaced"));
+        }
+        let open = self.open_actions(id).await?;
+        let monitor = configuration::expected_monitor(old_state, &of_device(open, old.key));
+        let bearer = if request.bearer.is_empty() { translate::bearer(old.bearer) } else { &request.bearer };
+        let card = Card { iccid: &request.iccid, ip_key: &request.ip_key, bearer };
+        let device = Device { profile: old.profile, ..self.new_device(id, card)? };
+        let (state, first) = self.first_state(&device, monitor, request.personalised);
+        let actions: Vec<_> = first.into_iter().map(|content| self.action(msisdn, &device, &state, content)).collect();
+        let what = format!("card {} replaced by {}", old.iccid, device.iccid);
+        let row = audit::about(self.now(), who, &account.subscriber, &what);
+        self.store.replace_card(&device, &state, &actions, row).await.map_err(errors::store)?;
+        self.push(&actions).await;
+        Ok(())
+    }
+
+    async fn show_account(&self, digits: &str) -> Result<centre::Account, Status> {
+        let account = self.account(digits).await?;
+        self.describe(&account).await
+    }
+
+    async fn describe(&self, account: &Account) -> Result<centre::Account, Status> {
+        let open = self.open_actions(account.subscriber.id).await?;
+        let restoring = |key: DeviceKey| {
+            open.iter().any(|action| action.device == key && matches!(action.content, Content::Restore { .. }))
+        };
+        let devices = account.devices.iter();
+        Ok(centre::Account {
+            subscriber_id: account.subscriber.id.0,
+            tenant: account.subscriber.tenant.clone(),
+            msisdn: account.subscriber.msisdn.digits(),
+            name: account.subscriber.name.clone(),
+            state: translate::account_state(account.subscriber.state).to_owned(),
+            devices: devices.map(|(device, state)| translate::device(device, state, restoring(device.key))).collect(),
+        })
+    }
+
+    pub(crate) async fn open_actions(&self, id: SubscriberId) -> Result<Vec<domain::delivery::Action>, Status> {
+        self.store.actions_of(Some(id), true, self.config.listing_rows_max).await.map_err(errors::store)
+    }
+
+    /// Rows of a listing: as asked, at most the setting; 0 is the setting.
+    pub(crate) fn listing_rows(&self, asked: u32) -> u32 {
+        if asked == 0 { self.config.listing_rows_max } else { asked.min(self.config.listing_rows_max) }
+    }
+}
+
+/// What a request says of a card.
+struct Card<'a> {
+    iccid: &'a str,
+    ip_key: &'a [u8],
+    bearer: &'a str,
+}
+
+pub(crate) fn of_device(
+    mut actions: Vec<domain::delivery::Action>,
+    device: DeviceKey,
+) -> Vec<domain::delivery::Action> {
+    actions.retain(|action| action.device == device);
+    actions
+}
+
+/// ICCID: 18 to 20 decimal digits (ITU-T E.118, TS 102 221 13.2).
+fn check_iccid(iccid: &str) -> Result<(), Status> {
+    if (18..=20).contains(&iccid.len()) && iccid.bytes().all(|octet| octet.is_ascii_digit()) {
+        return Ok(());
+    }
+    Err(errors::invalid("iccid", format!("{iccid:?}"), "18 to 20 digits"))
+}
+
+fn short(field: &str, text: &str, characters_max: usize) -> Result<(), Status> {
+    let characters = text.chars().count();
+    if characters > characters_max || text.contains('\0') {
+        let expected = format!("at most {characters_max}, none of them NUL");
+        return Err(errors::invalid(field, format!("{characters} characters"), &expected));
+    }
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! What the gRPC services share: store, queue, clock, ids, and the steps that every operator command takes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use domain::{
+    delivery::{Action, ActionId, Content, QueueEntry, State},
+    identity::{DeviceId, DeviceKey, IdGenerator, Msisdn, Timestamp},
+    phonebook::{
+        Device, DeviceState, Subscriber,
+        restore::{self, Book},
+    },
+};
+use queue::Queue;
+use store::{Account, ApplicationStore, Audit, InboundCommit, StoreError};
+use tonic::Status;
+
+use crate::{Clock, Config, audit, errors};
+
+/// How often a commit that met another writer is made again from a fresh read.
+pub(crate) const CONFLICT_REPEATS: usize = 8;
+
+/// State of the service; the gRPC services are thin wrappers over it.
+pub struct App {
+    pub(crate) config: Config,
+    pub(crate) store: Arc<dyn ApplicationStore>,
+    queue: Arc<dyn Queue>,
+    clock: Clock,
+    pub(crate) ids: IdGenerator,
+}
+
+impl App {
+    pub fn new(config: Config, store: Arc<dyn ApplicationStore>, queue: Arc<dyn Queue>, clock: Clock) -> Self {
+        let ids = IdGenerator::new(config.node);
+        Self { config, store, queue, clock, ids }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp((self.clock)())
+    }
+
+    pub(crate) fn next_id(&self) -> i64 {
+        self.ids.next(self.now())
+    }
+
+    /// The account of a number given as digits in a request.
+    pub(crate) async fn account(&self, digits: &str) -> Result<Account, Status> {
+        let msisdn = msisdn("msisdn", digits)?;
+        let account = self.store.account(msisdn).await.map_err(errors::store)?;
+        account.ok_or_else(|| Status::not_found(format!("msisdn {digits}: no account has this number")))
+    }
+
+    /// A new queued action for a device, due now.
+    pub(crate) fn action(&self, msisdn: Msisdn, device: &Device, state: &DeviceState, content: Content) -> Action {
+        let now = self.now();
+        Action {
+            device: device.key,
+            id: ActionId(self.next_id()),
+            content,
+            msisdn,
+            channel: state.channel(device.bearer),
+            state: State::Queued,
+            attempts: 0,
+            created: now,
+            due: now,
+            launched: None,
+            receipt: None,
+            cause: String::new(),
+            traces: vec![self.trace()],
+        }
+    }
+
+    /// A fresh trace identifier: an operator's command starts a trace, as a card's message does.
+    fn trace(&self) -> Bytes {
+        Bytes::copy_from_slice(&rand::random::<[u8; 16]>())
+    }
+
+    /// Commits, then tells the queue. A queue that does not answer costs time, not the action: the janitor finds it.
+    pub(crate) async fn commit(&self, batch: InboundCommit, audit: Audit) -> Result<(), StoreError> {
+        let actions = batch.new_actions.clone();
+        self.store.commit(batch, audit).await?;
+        self.push(&actions).await;
+        Ok(())
+    }
+
+    /// Puts committed actions into the queue.
+    pub(crate) async fn push(&self, actions: &[Action]) {
+        for channel in [domain::phonebook::Bearer::Sms, domain::phonebook::Bearer::Ip] {
+            let bodies: Vec<Bytes> = actions
+                .iter()
+                .filter(|action| action.channel == channel)
+                .map(|action| QueueEntry::of(action).to_octets())
+                .collect();
+            if bodies.is_empty() {
+                continue;
+            }
+            if let Err(error) = self.queue.push(channel, &bodies).await {
+                tracing::warn!(%error, actions = bodies.len(), "the queue did not take actions; the janitor will");
+            }
+        }
+    }
+
+    /// Tells the queue of the oldest open ordered action of a device, whose turn may have come.
+    pub(crate) async fn push_next(&self, device: DeviceKey) {
+        match self.store.actions_of(Some(device.subscriber), true, self.config.listing_rows_max).await {
+            Ok(open) => {
+                let next = open.into_iter().filter(|action| action.device == device && action.content.is_ordered());
+                if let Some(next) = next.min_by_key(|action| action.id) {
+                    self.push(&[next]).await;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the next action of a device was not read; the janitor will queue it"),
+        }
+    }
+
+    /// An audit row by itself, for looks.
+    pub(crate) async fn record_look(&self, who: &str, subscriber: &Subscriber, what: &str) -> Result<(), Status> {
+        let row = audit::about(self.now(), who, subscriber, what);
+        self.store.commit(InboundCommit::default(), row).await.map_err(errors::store)
+    }
+
+    /// The records of a device at `as_of` (`None`: now), and the octets of each file's records.
+    pub(crate) async fn book(&self, device: DeviceKey, as_of: Option<Timestamp>) -> Result<Book, Status> {
+        let pages = self.store.book(device).await.map_err(errors::store)?;
+        let mut book = restore::book(&pages);
+        if let Some(as_of) = as_of {
+            let limit = self.config.journal_rows_max;
+            let journal = self.store.journal(device, as_of, limit).await.map_err(errors::store)?;
+            if journal.len() >= usize::try_from(limit).unwrap_or(usize::MAX) {
+                return Err(Status::resource_exhausted(format!(
+                    "as_of_micros: more than {limit} changes since then, expected fewer (setting journal_rows_max)"
+                )));
+            }
+            restore::undo(&mut book, &journal, as_of);
+        }
+        Ok(book)
+    }
+}
+
+/// Digits of a request as a number.
+pub(crate) fn msisdn(field: &str, digits: &str) -> Result<Msisdn, Status> {
+    let problem = || errors::invalid(field, format!("{digits:?}"), "1 to 15 digits, the first not 0, no + or spaces");
+    Msisdn::parse(digits).map_err(|_| problem())
+}
+
+/// A time of a request; 0 is now.
+pub(crate) fn as_of(micros: i64, now: Timestamp) -> Result<Option<Timestamp>, Status> {
+    match micros {
+        0 => Ok(None),
+        micros if micros < 0 || micros > now.0 => {
+            Err(errors::invalid("as_of_micros", micros, &format!("0 (now) or a time up to now ({})", now.0)))
+        }
+        micros => Ok(Some(Timestamp(micros))),
+    }
+}
+
+/// The open device; every account has one.
+pub(crate) fn open_device(account: &Account) -> Result<&(Device, DeviceState), Status> {
+    let open = account.devices.iter().find(|(device, _)| device.closed.is_none());
+    open.ok_or_else(|| Status::failed_precondition("the account has no open device; replace its card first"))
+}
+
+/// The device with this id, 0 for the open one.
+pub(crate) fn device_by_id(account: &Account, id: i64) -> Result<&(Device, DeviceState), Status> {
+    if id == 0 {
+        return open_device(account);
+    }
+    account.devices.iter().find(|(device, _)| device.key.device == DeviceId(id)).ok_or_else(|| {
+        let known: Vec<String> = account.devices.iter().map(|(device, _)| device.key.device.0.to_string()).collect();
+        errors::invalid("device_id", id, &format!("0 (the open device) or one of {}", known.join(", ")))
+    })
+}

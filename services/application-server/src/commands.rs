@@ -1,0 +1,352 @@
+//! Commands to cards: restore, addressable restore, configuration; and what became of them.
+//!
+//! A command copies all that it needs into its action row (SC-DB-17), commits, and answers with the action's id.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use domain::{
+    delivery::{Action, ActionId, Content, Progress, RestoreRecord, State},
+    identity::{SubscriberId, Timestamp},
+    phonebook::{
+        Device, DeviceState, FilePath,
+        restore::{self, Book, REASON_BAD_LENGTH, REASON_NOT_IN_MONITOR_TABLE, Range, Selection},
+    },
+};
+use proto::centre::{self, commands_server::Commands, restore_request};
+use store::{Account, Audit, InboundCommit, StoreError};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    App,
+    accounts::of_device,
+    app::{CONFLICT_REPEATS, as_of, device_by_id, open_device},
+    audit, configuration, errors,
+    translate::{self, octet, two_octets},
+};
+
+/// Records of one addressable restore.
+const ADDRESSED_RECORDS_MAX: usize = 1000;
+
+/// `centre.v1.Commands`.
+pub struct Service(pub Arc<App>);
+
+#[tonic::async_trait]
+impl Commands for Service {
+    async fn restore(
+        &self,
+        request: Request<centre::RestoreRequest>,
+    ) -> Result<Response<centre::ActionReference>, Status> {
+        let who = audit::user(request.metadata());
+        self.0.restore(&who, &request.into_inner()).await.map(Response::new)
+    }
+
+    async fn addressable_restore(
+        &self,
+        request: Request<centre::AddressableRestoreRequest>,
+    ) -> Result<Response<centre::ActionReference>, Status> {
+        let who = audit::user(request.metadata());
+        let request = request.into_inner();
+        let records = addressed(&request.records)?;
+        let account = self.0.account(&request.msisdn).await?;
+        let what = format!("addressable restore of {} records", records.len());
+        let content = Content::AddressableRestore { records };
+        self.0.command(&who, &account, content, &what).await.map(Response::new)
+    }
+
+    async fn configure(
+        &self,
+        request: Request<centre::ConfigureRequest>,
+    ) -> Result<Response<centre::ActionReference>, Status> {
+        let who = audit::user(request.metadata());
+        self.0.configure(&who, &request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_actions(
+        &self,
+        request: Request<centre::ListActionsRequest>,
+    ) -> Result<Response<centre::ListActionsResponse>, Status> {
+        let request = request.into_inner();
+        let subscriber = match request.msisdn.as_str() {
+            "" => None,
+            digits => Some(self.0.account(digits).await?.subscriber.id),
+        };
+        let limit = self.0.listing_rows(request.limit);
+        let actions = self.0.store.actions_of(subscriber, request.open_only, limit).await.map_err(errors::store)?;
+        let actions = actions.iter().map(translate::action).collect();
+        Ok(Response::new(centre::ListActionsResponse { actions }))
+    }
+
+    async fn cancel(&self, request: Request<centre::ActionReference>) -> Result<Response<centre::Action>, Status> {
+        let who = audit::user(request.metadata());
+        self.0.cancel(&who, &request.into_inner()).await.map(Response::new)
+    }
+
+    async fn retry(&self, request: Request<centre::ActionReference>) -> Result<Response<centre::Action>, Status> {
+        let who = audit::user(request.metadata());
+        self.0.retry(&who, &request.into_inner()).await.map(Response::new)
+    }
+}
+
+impl App {
+    /// The target is always the open device; the source may be a closed one, whose card was lost (D-112).
+    async fn restore(&self, who: &str, request: &centre::RestoreRequest) -> Result<centre::ActionReference, Status> {
+        let selection = selection(request.selection.as_ref())?;
+        let as_of = as_of(request.as_of_micros, self.now())?;
+        let account = self.account(&request.msisdn).await?;
+        let (target, state) = open_device(&account)?;
+        let (source, book) = self.source(&account, request.from_device_id, as_of).await?;
+        let present = self.book(target.key, None).await?;
+        let open = of_device(self.open_actions(account.subscriber.id).await?, target.key);
+        let monitor = configuration::expected_monitor(state, &open);
+        let records = restore::plan(&book, &present, &monitor, &selection)
+            .map_err(|error| Status::invalid_argument(format!("selection: {error}")))?;
+        check_plan(&records)?;
+        let what = format!(
+            "restore of {} records from device {} to device {}",
+            records.len(),
+            source.key.device.0,
+            target.key.device.0
+        );
+        self.command(who, &account, Content::Restore { records }, &what).await
+    }
+
+    /// The device to restore from and its book: the one named, or the newest with a book.
+    async fn source<'a>(
+        &self,
+        account: &'a Account,
+        from: i64,
+        as_of: Option<Timestamp>,
+    ) -> Result<(&'a Device, Book), Status> {
+        if from != 0 {
+            let (device, _) = device_by_id(account, from)?;
+            return Ok((device, self.book(device.key, as_of).await?));
+        }
+        let mut devices: Vec<&(Device, DeviceState)> = account.devices.iter().collect();
+        devices.sort_by_key(|(device, _)| std::cmp::Reverse((device.closed.is_none(), device.opened)));
+        for (device, _) in devices {
+            let book = self.book(device.key, as_of).await?;
+            if !book.is_empty() {
+                return Ok((device, book));
+            }
+        }
+        Err(Status::failed_precondition("no device of this subscriber has a book at that time: nothing to restore"))
+    }
+
+    /// The wanted settings and the action that carries them to the card, in one transaction (SC-AP-05).
+    async fn configure(
+        &self,
+        who: &str,
+        request: &centre::ConfigureRequest,
+    ) -> Result<centre::ActionReference, Status> {
+        let items = configuration::checked(&request.items)?;
+        for _ in 0..CONFLICT_REPEATS {
+            let account = self.account(&request.msisdn).await?;
+            let (device, state) = open_device(&account)?;
+            let mut changed = state.clone();
+            configuration::overwrite_wanted(&mut changed.wanted, &items);
+            let content = Content::Configuration { items: items.clone() };
+            let action = self.action(account.subscriber.msisdn, device, state, content);
+            let reference = reference(&action);
+            let cids: Vec<String> = items.iter().map(|item| format!("{:02X}", item.cid)).collect();
+            let what = format!("configuration of device {}: CID {}", device.key.device.0, cids.join(", "));
+            let row = audit::about(self.now(), who, &account.subscriber, &what);
+            let states = if changed == *state { Vec::new() } else { vec![(device.key, changed)] };
+            let batch = InboundCommit { states, new_actions: vec![action], ..InboundCommit::default() };
+            match self.commit(batch, row).await {
+                Ok(()) => return Ok(reference),
+                // The card spoke meanwhile: read again.
+                Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(errors::store(error)),
+            }
+        }
+        Err(Status::aborted("the card's state kept changing; try again"))
+    }
+
+    /// One action for the open device, with its audit row.
+    async fn command(
+        &self,
+        who: &str,
+        account: &Account,
+        content: Content,
+        what: &str,
+    ) -> Result<centre::ActionReference, Status> {
+        let (device, state) = open_device(account)?;
+        let action = self.action(account.subscriber.msisdn, device, state, content);
+        let reference = reference(&action);
+        let row = audit::about(self.now(), who, &account.subscriber, what);
+        let batch = InboundCommit { new_actions: vec![action], ..InboundCommit::default() };
+        self.commit(batch, row).await.map_err(errors::store)?;
+        Ok(reference)
+    }
+
+    async fn cancel(&self, who: &str, reference: &centre::ActionReference) -> Result<centre::Action, Status> {
+        let mut action = self.find(reference).await?;
+        let open = [State::Queued, State::Sent, State::Waiting];
+        let before = action.state;
+        action.state = State::Cancelled;
+        action.cause = format!("cancelled by {who}");
+        self.move_action(who, &action, before, &open, "cancelled").await?;
+        self.push_next(action.device).await;
+        Ok(translate::action(&action))
+    }
+
+    /// From the start of the ladder, now. What was refused for good is tried again too, unless it cannot fit the card.
+    async fn retry(&self, who: &str, reference: &centre::ActionReference) -> Result<centre::Action, Status> {
+        let mut action = self.find(reference).await?;
+        let before = action.state;
+        if before == State::Sent {
+            return Err(Status::failed_precondition(format!(
+                "action {}: is under way and tried again by itself (D-117); cancel it to stop it",
+                action.id.0
+            )));
+        }
+        reopen(&mut action.content, before == State::Failed);
+        if !has_open_records(&action.content) {
+            return Err(Status::failed_precondition(format!(
+                "action {}: none of its records can be sent",
+                action.id.0
+            )));
+        }
+        action.state = State::Queued;
+        action.attempts = 0;
+        action.due = self.now();
+        action.cause = format!("tried again by {who}");
+        let from = [State::Queued, State::Waiting, State::Failed];
+        self.move_action(who, &action, before, &from, "tried again").await?;
+        self.push_next(action.device).await;
+        Ok(translate::action(&action))
+    }
+
+    async fn find(&self, reference: &centre::ActionReference) -> Result<Action, Status> {
+        let (subscriber, id) = (SubscriberId(reference.subscriber_id), ActionId(reference.action_id));
+        let action = self.store.action(subscriber, id).await.map_err(errors::store)?;
+        action
+            .ok_or_else(|| Status::not_found(format!("action_id {}: subscriber {} has none such", id.0, subscriber.0)))
+    }
+
+    async fn move_action(
+        &self,
+        who: &str,
+        action: &Action,
+        before: State,
+        from: &[State],
+        what: &str,
+    ) -> Result<(), Status> {
+        let what = format!("subscriber {}: action {} {what}", action.device.subscriber.0, action.id.0);
+        let row = Audit { at: self.now(), who: who.to_owned(), what };
+        let from: Vec<State> = from.iter().copied().filter(|state| *state == before).collect();
+        if !from.is_empty() && self.store.move_action(action, &from, row).await.map_err(errors::store)? {
+            return Ok(());
+        }
+        let state = translate::state(before);
+        Err(Status::failed_precondition(format!("action {}: is {state}, or changed just now; look again", action.id.0)))
+    }
+}
+
+fn reference(action: &Action) -> centre::ActionReference {
+    centre::ActionReference { subscriber_id: action.device.subscriber.0, action_id: action.id.0 }
+}
+
+fn selection(requested: Option<&restore_request::Selection>) -> Result<Selection, Status> {
+    let what = "all, a range, records or rows";
+    match requested {
+        None | Some(restore_request::Selection::All(false)) => Err(errors::invalid("selection", "nothing", what)),
+        Some(restore_request::Selection::All(true)) => Ok(Selection::All),
+        Some(restore_request::Selection::Range(range)) => Ok(Selection::Ranges(vec![Range {
+            monitor_index: octet("range.monitor_index", range.monitor_index)?,
+            first: octet("range.first", range.first)?,
+            last: octet("range.last", range.last)?,
+        }])),
+        Some(restore_request::Selection::Records(list)) => {
+            let records: Result<Vec<u8>, Status> =
+                list.records.iter().map(|record| octet("records.records", *record)).collect();
+            let records = records?;
+            if records.is_empty() {
+                return Err(errors::invalid("records.records", "none", "at least one record number"));
+            }
+            let monitor_index = octet("records.monitor_index", list.monitor_index)?;
+            Ok(Selection::Records { monitor_index, records })
+        }
+        Some(restore_request::Selection::Rows(rows)) => {
+            let rows: Result<Vec<u8>, Status> =
+                rows.indexes.iter().map(|index| octet("rows.indexes", *index)).collect();
+            let rows = rows?;
+            if rows.is_empty() {
+                return Err(errors::invalid("rows.indexes", "none", "at least one monitor index"));
+            }
+            Ok(Selection::Rows(rows))
+        }
+    }
+}
+
+/// There must be something to send.
+fn check_plan(records: &[RestoreRecord]) -> Result<(), Status> {
+    if records.is_empty() {
+        return Err(Status::failed_precondition("nothing to restore: what was selected is empty on both sides"));
+    }
+    if records.iter().any(|record| record.progress == Progress::Open) {
+        return Ok(());
+    }
+    let count = |reason: u8| records.iter().filter(|record| record.progress == Progress::Failed(reason)).count();
+    Err(Status::failed_precondition(format!(
+        "no record can be restored: {} do not fit the card's record length, {} are not covered by its monitor table",
+        count(REASON_BAD_LENGTH),
+        count(REASON_NOT_IN_MONITOR_TABLE)
+    )))
+}
+
+fn addressed(records: &[centre::AddressedRecord]) -> Result<Vec<RestoreRecord>, Status> {
+    if records.is_empty() || records.len() > ADDRESSED_RECORDS_MAX {
+        return Err(errors::invalid("records", records.len(), &format!("1 to {ADDRESSED_RECORDS_MAX}")));
+    }
+    let check = |(at, record): (usize, &centre::AddressedRecord)| {
+        let field = |name: &str| format!("records[{at}].{name}");
+        let data_offset = two_octets(&field("data_offset"), record.data_offset)?;
+        if record.data.is_empty() || record.data.len() > 255 {
+            return Err(errors::invalid(&field("data"), format!("{} octets", record.data.len()), "1 to 255 octets"));
+        }
+        let end = usize::from(data_offset) + record.data.len();
+        let end_max = if record.record_number == 0 { 0x1_0000 } else { 255 };
+        if end > end_max {
+            return Err(errors::invalid(&field("data_offset + data"), end, &format!("at most {end_max} octets")));
+        }
+        Ok(RestoreRecord {
+            monitor_index: 0,
+            file: FilePath { df: two_octets(&field("df"), record.df)?, ef: two_octets(&field("ef"), record.ef)? },
+            record_number: octet(&field("record_number"), record.record_number)?,
+            data_offset,
+            data: Bytes::copy_from_slice(&record.data),
+            progress: Progress::Open,
+        })
+    };
+    records.iter().enumerate().map(check).collect()
+}
+
+/// What was launched and not answered is open again; with `failed`, what the card refused too.
+fn reopen(content: &mut Content, failed: bool) {
+    let again = |progress: &mut Progress| match *progress {
+        Progress::InFlight => *progress = Progress::Open,
+        Progress::Failed(reason) if failed && ![REASON_BAD_LENGTH, REASON_NOT_IN_MONITOR_TABLE].contains(&reason) => {
+            *progress = Progress::Open;
+        }
+        _ => {}
+    };
+    match content {
+        Content::BackupAcknowledgement { .. } => {}
+        Content::Restore { records } | Content::AddressableRestore { records } => {
+            records.iter_mut().for_each(|record| again(&mut record.progress));
+        }
+        Content::Configuration { items } => items.iter_mut().for_each(|item| again(&mut item.progress)),
+    }
+}
+
+fn has_open_records(content: &Content) -> bool {
+    match content {
+        Content::BackupAcknowledgement { .. } => true,
+        Content::Restore { records } | Content::AddressableRestore { records } => {
+            records.iter().any(|record| record.progress == Progress::Open)
+        }
+        Content::Configuration { items } => items.iter().any(|item| item.progress == Progress::Open),
+    }
+}

@@ -1,0 +1,146 @@
+//! Books and their history, as of now or as of any minute (D-118). Every look leaves an audit row.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use domain::{
+    identity::Timestamp,
+    phonebook::{
+        Card, DeviceView, EF_ADN, Pages,
+        apply::{Context, Effects, Policy, decide_held},
+        history::{self, Entry},
+        restore::Book,
+    },
+};
+use proto::centre::{self, phonebooks_server::Phonebooks};
+use store::{InboundCommit, StoreError};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    App,
+    app::{CONFLICT_REPEATS, as_of, device_by_id, open_device},
+    audit, errors,
+    translate::source,
+};
+
+/// `centre.v1.Phonebooks`.
+pub struct Service(pub Arc<App>);
+
+#[tonic::async_trait]
+impl Phonebooks for Service {
+    async fn show_book(&self, request: Request<centre::ShowBookRequest>) -> Result<Response<centre::Book>, Status> {
+        let who = audit::user(request.metadata());
+        let request = request.into_inner();
+        let as_of = as_of(request.as_of_micros, self.0.now())?;
+        let account = self.0.account(&request.msisdn).await?;
+        let (device, _) = device_by_id(&account, request.device_id)?;
+        let book = self.0.book(device.key, as_of).await?;
+        let what = format!("looked at the book of device {}", device.key.device.0);
+        self.0.record_look(&who, &account.subscriber, &what).await?;
+        Ok(Response::new(centre::Book { records: records(&book) }))
+    }
+
+    async fn history(
+        &self,
+        request: Request<centre::HistoryRequest>,
+    ) -> Result<Response<centre::HistoryResponse>, Status> {
+        let who = audit::user(request.metadata());
+        let request = request.into_inner();
+        let account = self.0.account(&request.msisdn).await?;
+        let (device, _) = device_by_id(&account, request.device_id)?;
+        let limit = self.0.listing_rows(request.limit);
+        // A journal row holds at least one record, so as many rows are enough for as many entries.
+        let journal = self.0.store.journal(device.key, Timestamp(0), limit).await.map_err(errors::store)?;
+        let entries =
+            history::entries(&journal).take(usize::try_from(limit).unwrap_or(usize::MAX)).map(entry).collect();
+        let what = format!("looked at the history of device {}", device.key.device.0);
+        self.0.record_look(&who, &account.subscriber, &what).await?;
+        Ok(Response::new(centre::HistoryResponse { entries }))
+    }
+
+    async fn decide_held(
+        &self,
+        request: Request<centre::DecideHeldRequest>,
+    ) -> Result<Response<centre::DecideHeldResponse>, Status> {
+        let who = audit::user(request.metadata());
+        let request = request.into_inner();
+        let records = self.0.decide_held(&who, &request.msisdn, request.apply).await?;
+        Ok(Response::new(centre::DecideHeldResponse { records }))
+    }
+}
+
+impl App {
+    /// How many records the decision concerned.
+    async fn decide_held(&self, who: &str, digits: &str, apply: bool) -> Result<u32, Status> {
+        for _ in 0..CONFLICT_REPEATS {
+            let account = self.account(digits).await?;
+            let (device, state) = open_device(&account)?;
+            let view =
+                DeviceView { subscriber: account.subscriber.clone(), device: device.clone(), state: state.clone() };
+            let read = self.store.book(device.key).await.map_err(errors::store)?;
+            let mut card = Card::new(view, Vec::new());
+            let mut pages = Pages::new(read.into_iter().collect());
+            let policy = Policy::default();
+            let context = Context { now: self.now(), ids: &self.ids, policy: &policy };
+            let mut effects = Effects::default();
+            let Some(records) = decide_held(&mut card, &mut pages, apply, context, &mut effects) else {
+                return Err(Status::failed_precondition("no resynchronisation of this card is held for a decision"));
+            };
+            let what = if apply { "applied: the book loses" } else { "dropped: the book keeps" };
+            let what = format!("held resynchronisation {what} {records} records");
+            let row = audit::about(self.now(), who, &account.subscriber, &what);
+            let batch = InboundCommit {
+                states: vec![(device.key, card.view.state)],
+                pages: pages.into_changed(),
+                changes: effects.changes,
+                ..InboundCommit::default()
+            };
+            match self.commit(batch, row).await {
+                Ok(()) => return Ok(u32::try_from(records).unwrap_or(u32::MAX)),
+                // The card spoke meanwhile: what it said may change the decision's ground; look again.
+                Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(errors::store(error)),
+            }
+        }
+        Err(Status::aborted("the card's state kept changing; try again"))
+    }
+}
+
+fn records(book: &Book) -> Vec<centre::BookRecord> {
+    let shown = book.iter().map(|((file, record_number), octets)| {
+        let (name, number) = if *file == EF_ADN { adn(octets) } else { (String::new(), String::new()) };
+        centre::BookRecord {
+            df: file.df.into(),
+            ef: file.ef.into(),
+            record_number: (*record_number).into(),
+            octets: octets.clone(),
+            name,
+            number,
+        }
+    });
+    shown.collect()
+}
+
+/// Name and number of an EF_ADN record; empty where the octets are none.
+fn adn(octets: &Bytes) -> (String, String) {
+    let _ = octets;
+    (String::new(), String::new())
+}
+
+fn entry(entry: Entry) -> centre::HistoryEntry {
+    let kind = match (&entry.old, &entry.new) {
+        (None, _) => "insert",
+        (Some(_), Some(_)) => "update",
+        (Some(_), None) => "delete",
+    };
+    centre::HistoryEntry {
+        at_micros: entry.at.0,
+        source: source(entry.source).to_owned(),
+        df: entry.file.df.into(),
+        ef: entry.file.ef.into(),
+        record_number: entry.record_number.into(),
+        kind: kind.to_owned(),
+        old: entry.old.unwrap_or_default(),
+        new: entry.new.unwrap_or_default(),
+    }
+}
