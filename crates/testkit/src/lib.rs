@@ -1,1 +1,16 @@
-//! What tests share: servers of their own, folders, clocks.
+//! What tests share: a Postgres and a Redis of their own, folders, ports, certificates.
+//!
+//! Nothing here is skipped when a program is missing: the test fails and says what to install. Every server lives in its
+//! own folder, on its own port of 127.0.0.1, and ends with the test process, however that ends ([`watched`]).
+//! Start with [`postgres::shared`] and [`redis::Server::start`].
+
+pub mod clock;
+pub mod folder;
+pub mod port;
+pub mod postgres;
+pub mod redis;
+pub mod tls;
+mod watched;
+
+pub use folder::Folder;
+pub use port::free_port;
