@@ -4,7 +4,12 @@
 //! [`write_frames`] is the only writer and owns the downlink counter, and the forwarder of [`crate::forward`] gives the
 //! payloads to an inbound data processor, one after the other. When it is behind by the window, nothing more is read.
 
-use std::{net::SocketAddr, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    net::SocketAddr,
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use link::ip::{
@@ -88,8 +93,8 @@ struct Link {
     key: Bytes,
     device_id: i64,
     uplink: ReceiveCounter,
-    /// First counter that may be used downwards.
-    downlink_counter: u32,
+    /// Counters that may be used downwards.
+    downlink: Range<u32>,
 }
 
 /// Serves a connection to its end.
@@ -136,7 +141,7 @@ async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         device_id: answer.device_id,
         uplink: ReceiveCounter { highest: answer.uplink_counter },
         // A card that has accepted nothing yet stands at 0, and 0 is not above it.
-        downlink_counter: answer.downlink_counter.max(1),
+        downlink: answer.downlink_counter.max(1)..answer.downlink_counter.saturating_add(DOWNLINK_COUNTERS),
     };
     Ok((link, frame))
 }
@@ -167,13 +172,13 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     debug!(msisdn = %Number(&msisdn), connection, "session opened");
 
     let (reading, writing) = tokio::io::split(stream);
-    let (key, nonce, downlink_counter) = (link.key.clone(), link.nonce, link.downlink_counter);
+    let (key, nonce, counters) = (link.key.clone(), link.nonce, link.downlink.clone());
     let mut reader = Reader { edge, link, stream: reading, framer, uplink, downlink };
-    let mut writer = Writer { edge, key, nonce, msisdn: msisdn.clone(), counter: downlink_counter, stream: writing };
+    let mut writer = Writer { edge, key, nonce, msisdn: msisdn.clone(), counters, stream: writing };
     let io = async {
         let end = tokio::select! {
             end = reader.read_frames(first) => end,
-            end = writer.write_frames(to_write, downlink_counter) => end,
+            end = writer.write_frames(to_write) => end,
             () = superseded.cancelled() => End::Superseded,
             () = edge.stop.cancelled() => End::Stopping,
         };
@@ -252,28 +257,25 @@ struct Writer<'a, W> {
     key: Bytes,
     nonce: Nonce,
     msisdn: String,
-    /// Next counter to use.
-    counter: u32,
+    /// Counters not used yet.
+    counters: Range<u32>,
     stream: W,
 }
 
 impl<W: AsyncWrite + Unpin> Writer<'_, W> {
-    async fn write_frames(&mut self, mut to_write: mpsc::Receiver<Downlink>, first_counter: u32) -> End {
+    async fn write_frames(&mut self, mut to_write: mpsc::Receiver<Downlink>) -> End {
         let within = self.edge.config.write;
         while let Some(Downlink { payload, written }) = to_write.recv().await {
             if written.as_ref().is_some_and(oneshot::Sender::is_closed) {
                 // Whoever pushed it has given up, and pushes it again.
                 continue;
             }
-            if self.counter.saturating_sub(first_counter) >= DOWNLINK_COUNTERS || self.counter == u32::MAX {
-                return End::CountersUsedUp;
-            }
-            let frame =
-                match encode_frame(&self.key, &self.nonce, &self.msisdn, Direction::Down, self.counter, &payload) {
-                    Ok(frame) => frame,
-                    Err(malformed) => return malformed.into(),
-                };
-            self.counter += 1;
+            let Some(counter) = self.counters.next() else { return End::CountersUsedUp };
+            let frame = encode_frame(&self.key, &self.nonce, &self.msisdn, Direction::Down, counter, &payload);
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(malformed) => return malformed.into(),
+            };
             match timeout(within, self.write(&frame)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return error.into(),
