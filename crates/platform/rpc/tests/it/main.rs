@@ -1,0 +1,7 @@
+//! gRPC on real ports: servers that answer, die, hang, drain and recycle, and the clients that must not care.
+
+mod balancing;
+mod drain;
+mod faults;
+mod server;
+mod tls;
