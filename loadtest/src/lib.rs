@@ -6,5 +6,6 @@ pub mod ip_phone;
 pub mod load_card;
 pub mod people;
 pub mod picture;
+pub mod smsc;
 pub mod table;
 pub mod topology;

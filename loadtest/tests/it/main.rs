@@ -1,0 +1,3 @@
+//! Tests of the simulators.
+
+mod smsc_conformance;
