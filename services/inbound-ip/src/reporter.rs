@@ -34,6 +34,7 @@ impl Reporter {
         snapshot.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let all = tokio::select! {
+                biased;
                 _ = snapshot.tick() => true,
                 () = self.sessions.changed() => false,
                 () = stop.cancelled() => break,
