@@ -1,6 +1,9 @@
 //! The outbound-actions queue: at least once, per channel, never the truth (the store is). Two implementations, Redis
 //! streams and in-process, and one contract suite run against both.
 
+pub mod memory;
+pub mod redis;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,6 +23,11 @@ pub struct Entry {
 pub enum QueueError {
     #[error("queue unavailable: {0}")]
     Unavailable(String),
+    /// The store has the truth: the janitor queues again what found no room.
+    #[error("queue full: {waiting} entries, accepted: at most {entries_max}")]
+    Full { waiting: u64, entries_max: u64 },
+    #[error("queue address: {0}; expected redis://[[user]:password@]host[:port][/database]")]
+    Address(String),
 }
 
 pub type Result<T> = std::result::Result<T, QueueError>;
