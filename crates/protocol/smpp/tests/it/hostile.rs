@@ -1,6 +1,6 @@
 //! Any octets: no panic, bounded memory, one answer for each fault, the session goes on.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ fn drain(session: &mut Session) -> (Vec<u8>, bool) {
             Output::Close(_) => closed = true,
             Output::Event(smpp::Event::BindRequested { .. }) => {
                 let command = Command::AnswerBind { status: CommandStatus::ESME_ROK, system_id: Text::EMPTY };
-                session.handle_input(Input::Command(command), Instant::now()).unwrap();
+                session.handle_input(Input::Command(command), crate::origin()).unwrap();
             }
             Output::Event(_) => {}
         }
@@ -58,7 +58,7 @@ proptest! {
         role in prop_oneof![Just(Role::Esme), Just(Role::Smsc)],
         chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..20),
     ) {
-        let mut now = Instant::now();
+        let mut now = crate::origin();
         let config = SessionConfig { command_length_max: 256, ..SessionConfig::default() };
         let mut session = Session::new(role, config, now);
         for chunk in chunks {
@@ -75,7 +75,7 @@ proptest! {
         frames in prop::collection::vec((known_command(), 0_u32..2, 0_u32..5, prop::collection::vec(any::<u8>(), 0..80)), 1..40),
         cut in 1_usize..50,
     ) {
-        let now = Instant::now();
+        let now = crate::origin();
         let mut session = Session::new(Role::Smsc, SessionConfig::default(), now);
         let bind = frame(9, 0, 1, b"a\0b\0\0\x34\0\0\0");
         let stream: Vec<u8> =
@@ -130,7 +130,7 @@ proptest! {
 #[test]
 fn a_lying_length_is_refused_at_once() {
     for length in [0_u32, 15, 257, u32::MAX] {
-        let now = Instant::now();
+        let now = crate::origin();
         let mut session =
             Session::new(Role::Smsc, SessionConfig { command_length_max: 256, ..SessionConfig::default() }, now);
         let mut octets = length.to_be_bytes().to_vec();

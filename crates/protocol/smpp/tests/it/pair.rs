@@ -32,7 +32,7 @@ pub struct Pair {
 
 impl Pair {
     pub fn new(config: SessionConfig) -> Self {
-        let now = Instant::now();
+        let now = crate::origin();
         let end = |role| End {
             session: Session::new(role, config.clone(), now),
             arriving: VecDeque::new(),
