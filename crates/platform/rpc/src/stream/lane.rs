@@ -176,8 +176,9 @@ impl<S: BatchStream> Lane<S> {
                 answered.push((entry, outcome));
             }
         }
+        // A batch without results is a sign of life of a server that waits itself (`outbound-smpp` for a slow SMSC).
+        state.progress = Instant::now();
         if !answered.is_empty() {
-            state.progress = Instant::now();
             state.failures = 0;
         }
         let waker = if state.queue.is_empty() { None } else { state.waker.take() };
