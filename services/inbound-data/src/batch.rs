@@ -1,0 +1,472 @@
+//! One batch against the store: read, decide in memory, commit once (design section 7, step 3).
+//!
+//! [`Processor::attempt`] is a pure function of what it reads, so a conflict is simply read and done again.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use bytes::Bytes;
+use domain::{
+    delivery::QueueEntry,
+    identity::{DeviceKey, IdGenerator, Msisdn, Timestamp},
+    phonebook::{
+        AccountState, Bearer, Card, PageKey, Pages,
+        apply::{self, Context, Effects, Incoming, Outcome as Decided, Parsed, Policy, Reply},
+    },
+};
+use link::{message::Message, reason::Reason};
+use proto::inbound::{Bearer as WireBearer, InboundMessage, Outcome};
+use runtime::Clock;
+use store::{BillingEvent, InboundCommit, InboundStore, Notice, Part, PartsKey, StoreError};
+
+use crate::{
+    item::{Answer, Item, Received},
+    metrics::Metrics,
+    reassembly::{Assembly, Shape, shape},
+    replies::ErrorMessage,
+};
+
+/// What all workers share.
+pub struct Processor {
+    pub store: Arc<dyn InboundStore>,
+    pub ids: IdGenerator,
+    pub policy: Policy,
+    pub clock: Clock,
+    pub metrics: Metrics,
+    pub parts_age_max: std::time::Duration,
+}
+
+/// What an attempt wants to be written, and what follows when it was.
+#[derive(Default)]
+pub struct Attempt {
+    /// One per item; `None`: done over in the next attempt, for an item before it changed how it is read.
+    pub answers: Vec<Option<Answer>>,
+    pub commit: InboundCommit,
+    pub to_queue: Vec<QueueEntry>,
+    pub replies: Vec<ErrorMessage>,
+    /// Devices that were silent for a while and are there again (D-128).
+    pub awake: Vec<DeviceKey>,
+    pub resynchronisations: u64,
+}
+
+/// Numbers that got, or were refused, their error message of the day (D-115). Kept over the attempts of a batch.
+pub type Claims = HashMap<Msisdn, bool>;
+
+/// A card that sent something within this time is not asked again whether anything waits for it.
+const AWAKE_MICROS: i64 = 10_000_000;
+
+impl Processor {
+    pub fn now(&self) -> Timestamp {
+        Timestamp((self.clock)())
+    }
+
+    /// Reads and decides.
+    pub async fn attempt(&self, items: &[Item], claims: &mut Claims) -> Result<Attempt, StoreError> {
+        let now = self.now();
+        let mut batch = Batch::new(items, now);
+        batch.read_cards(self).await?;
+        batch.assemble(self).await?;
+        batch.parse();
+        batch.read_actions(self).await?;
+        batch.read_pages(self).await?;
+        batch.decide(Context { now, ids: &self.ids, policy: &self.policy });
+        batch.claim(self, claims).await?;
+        Ok(batch.finish(claims))
+    }
+
+    /// Writes.
+    pub async fn commit(&self, commit: InboundCommit) -> Result<(), StoreError> {
+        let began = Instant::now();
+        let done = self.store.commit(commit).await;
+        self.metrics.commit_seconds.record(began.elapsed());
+        done
+    }
+
+    /// What is written of a message that no commit takes: that it was there, and why it is not stored.
+    pub fn dead_letter(&self, item: &Item, error: &StoreError) -> InboundCommit {
+        let now = self.now();
+        let Item::Message(received) = item else { return InboundCommit::default() };
+        let notice = Notice {
+            at: now,
+            msisdn: received.msisdn,
+            kind: "dead-letter".to_owned(),
+            text: format!("a message of {} octets cannot be stored: {error}", received.message.payload.len()),
+        };
+        let billing = billing(received, None, false, now);
+        InboundCommit { billing: vec![billing], notices: vec![notice], ..InboundCommit::default() }
+    }
+}
+
+/// A whole message on its way through the steps.
+struct Whole {
+    item: usize,
+    card: usize,
+    incoming: Incoming,
+    parsed: Option<Parsed>,
+}
+
+struct Batch<'a> {
+    items: &'a [Item],
+    now: Timestamp,
+    cards: Vec<Card>,
+    by_number: HashMap<Msisdn, Option<usize>>,
+    wholes: Vec<Whole>,
+    pages: Pages,
+    effects: Effects,
+    /// Error messages to be claimed first, then sent.
+    replies: Vec<(usize, Reply)>,
+    unknown: Vec<(Msisdn, usize)>,
+    assembly: Assembly,
+    attempt: Attempt,
+}
+
+impl<'a> Batch<'a> {
+    fn new(items: &'a [Item], now: Timestamp) -> Self {
+        Self {
+            items,
+            now,
+            cards: Vec::new(),
+            by_number: HashMap::with_capacity(items.len()),
+            wholes: Vec::with_capacity(items.len()),
+            pages: Pages::default(),
+            effects: Effects::default(),
+            replies: Vec::new(),
+            unknown: Vec::new(),
+            assembly: Assembly::default(),
+            attempt: Attempt { answers: vec![None; items.len()], ..Attempt::default() },
+        }
+    }
+
+    /// Account validation first (SC-AC-01): number, account, device, state.
+    async fn read_cards(&mut self, processor: &Processor) -> Result<(), StoreError> {
+        let mut numbers = Vec::with_capacity(self.items.len());
+        for msisdn in self.items.iter().filter_map(Item::msisdn) {
+            if self.by_number.insert(msisdn, None).is_none() {
+                numbers.push(msisdn);
+            }
+        }
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let views = processor.store.devices(&numbers).await?;
+        for (msisdn, view) in numbers.into_iter().zip(views) {
+            let Some(view) = view else { continue };
+            self.by_number.insert(msisdn, Some(self.cards.len()));
+            self.cards.push(Card::new(view, Vec::new()));
+        }
+        Ok(())
+    }
+
+    fn card_of(&self, msisdn: Option<Msisdn>) -> Option<usize> {
+        self.by_number.get(&msisdn?).copied().flatten()
+    }
+
+    /// Sorts messages into whole ones, parts that wait, and those that nothing can be done with.
+    async fn assemble(&mut self, processor: &Processor) -> Result<(), StoreError> {
+        let mut parts: Vec<(usize, usize, Part)> = Vec::new();
+        for (at, item) in self.items.iter().enumerate() {
+            let Item::Message(received) = item else { continue };
+            let Some(card) = self.card_of(received.msisdn) else {
+                self.refuse_unknown(at, received);
+                continue;
+            };
+            let Some(msisdn) = received.msisdn else { continue };
+            let active = self.cards.get(card).is_some_and(|card| card.view.subscriber.state == AccountState::Active);
+            match shape(msisdn, &received.message.user_data_header) {
+                Shape::Part { key, sequence, others } if active => {
+                    let payload = received.message.payload.clone();
+                    let part = Part { key, sequence, user_data_header: others, payload, arrived: self.now };
+                    parts.push((at, card, part));
+                }
+                Shape::Secured => self.whole(at, card, received, received.message.payload.clone(), true),
+                Shape::Malformed if active => {
+                    self.answer(at, Answer::refused(Reason::Malformed));
+                    self.bill(received, Some(card), false);
+                }
+                _ => self.whole(at, card, received, received.message.payload.clone(), false),
+            }
+        }
+        if !parts.is_empty() {
+            self.assemble_parts(processor, parts).await?;
+        }
+        // Completed messages were added behind the whole ones; a card's messages go in the order of arrival.
+        self.wholes.sort_by_key(|whole| whole.item);
+        Ok(())
+    }
+
+    async fn assemble_parts(
+        &mut self,
+        processor: &Processor,
+        parts: Vec<(usize, usize, Part)>,
+    ) -> Result<(), StoreError> {
+        let keys: HashSet<PartsKey> = parts.iter().map(|(_, _, part)| part.key.clone()).collect();
+        let stored = processor.store.parts(&keys.into_iter().collect::<Vec<_>>()).await?;
+        let age_max = i64::try_from(processor.parts_age_max.as_micros()).unwrap_or(i64::MAX);
+        self.assembly = Assembly::new(stored, Timestamp(self.now.0.saturating_sub(age_max)));
+        for (at, card, part) in parts {
+            let Some(Item::Message(received)) = self.items.get(at) else { continue };
+            match self.assembly.add(part) {
+                Some(assembled) => self.whole(at, card, received, assembled.octets, assembled.is_secured),
+                None => {
+                    self.answer(at, Answer::of(Outcome::Stored));
+                    self.bill(received, Some(card), false);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn whole(&mut self, item: usize, card: usize, received: &Received, octets: Bytes, is_secured: bool) {
+        let message = &received.message;
+        let bearer = if message.bearer() == WireBearer::Ip { Bearer::Ip } else { Bearer::Sms };
+        let trace = if message.trace_id.len() == 16 { message.trace_id.clone() } else { Bytes::new() };
+        let incoming = Incoming { octets, bearer, reference: message.reference, trace };
+        let parsed = is_secured.then_some(Parsed::Unsupported { first_octet: None });
+        self.wholes.push(Whole { item, card, incoming, parsed });
+    }
+
+    /// SC-AC-01: nothing but a billing event, and once a day an error message and a notice (D-115, SC-ER-04).
+    fn refuse_unknown(&mut self, at: usize, received: &Received) {
+        self.answer(at, Answer::refused(Reason::UnknownSubscriber));
+        self.bill(received, None, false);
+        if let Some(msisdn) = received.msisdn {
+            self.unknown.push((msisdn, at));
+        }
+    }
+
+    /// Decodes; what follows an answer that may change the monitor table waits for the next attempt.
+    fn parse(&mut self) {
+        let mut changed = HashSet::new();
+        let (cards, now) = (&mut self.cards, self.now);
+        let mut awake = Vec::new();
+        self.wholes.retain_mut(|whole| {
+            let Some(card) = cards.get_mut(whole.card) else { return false };
+            if changed.contains(&whole.card) {
+                return false;
+            }
+            let state = &card.view.state;
+            let parsed = whole.parsed.take().unwrap_or_else(|| apply::parse(&whole.incoming.octets, &state.monitor));
+            if matches!(parsed, Parsed::Message(Message::ConfigurationAcknowledgement { .. })) {
+                changed.insert(whole.card);
+            }
+            if state.last_contact.is_none_or(|at| now.0.saturating_sub(at.0) > AWAKE_MICROS) {
+                awake.push(card.view.device.key);
+            }
+            whole.parsed = Some(parsed);
+            true
+        });
+        awake.dedup();
+        self.attempt.awake = awake;
+    }
+
+    fn checks(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.items.iter().enumerate().filter_map(|(at, item)| match item {
+            Item::Check(msisdn) => Some((at, self.card_of(Some(*msisdn))?)),
+            Item::Message(_) => None,
+        })
+    }
+
+    async fn read_actions(&mut self, processor: &Processor) -> Result<(), StoreError> {
+        let answering = self.wholes.iter().filter(|whole| whole.parsed.as_ref().is_some_and(apply::needs_open_actions));
+        let mut cards: Vec<usize> =
+            answering.map(|whole| whole.card).chain(self.checks().map(|(_, card)| card)).collect();
+        cards.sort_unstable();
+        cards.dedup();
+        if cards.is_empty() {
+            return Ok(());
+        }
+        let keys: HashMap<DeviceKey, usize> =
+            cards.into_iter().filter_map(|card| Some((self.cards.get(card)?.view.device.key, card))).collect();
+        let actions = processor.store.open_actions(&keys.keys().copied().collect::<Vec<_>>()).await?;
+        for action in actions {
+            if let Some(card) = keys.get(&action.device).and_then(|card| self.cards.get_mut(*card)) {
+                card.open.push(action);
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_pages(&mut self, processor: &Processor) -> Result<(), StoreError> {
+        let mut keys: Vec<PageKey> = Vec::with_capacity(self.wholes.len());
+        for whole in &self.wholes {
+            if let (Some(parsed), Some(card)) = (&whole.parsed, self.cards.get(whole.card)) {
+                apply::pages_needed(parsed, card, &mut keys);
+            }
+        }
+        for (_, card) in self.checks() {
+            if let Some(card) = self.cards.get(card) {
+                apply::book_pages(&card.view, &mut keys);
+            }
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        if !keys.is_empty() {
+            self.pages = Pages::new(processor.store.pages(&keys).await?);
+        }
+        Ok(())
+    }
+
+    /// Message after message on the same cards and pages.
+    fn decide(&mut self, context: Context<'_>) {
+        for whole in std::mem::take(&mut self.wholes) {
+            let Some(parsed) = whole.parsed else { continue };
+            let Some(Item::Message(received)) = self.items.get(whole.item) else { continue };
+            let Some(card) = self.cards.get_mut(whole.card) else { continue };
+            let verdict = apply::apply(&whole.incoming, parsed, card, &mut self.pages, context, &mut self.effects);
+            let answer = match verdict.outcome {
+                Decided::Stored => Answer::of(Outcome::Stored),
+                Decided::Duplicate => Answer::of(Outcome::Duplicate),
+                Decided::Refused(reason) => Answer::refused(reason),
+            };
+            self.answer(whole.item, answer);
+            self.bill(received, Some(whole.card), verdict.outcome == Decided::Duplicate);
+            self.replies.extend(verdict.reply.map(|reply| (whole.item, reply)));
+        }
+        let checks: Vec<_> = self.checks().collect();
+        for (at, card) in checks {
+            let actions = self.effects.new_actions.len();
+            if let Some(card) = self.cards.get_mut(card) {
+                apply::check_mismatch(card, &mut self.pages, context, &mut self.effects);
+            }
+            self.attempt.resynchronisations +=
+                u64::try_from(self.effects.new_actions.len() - actions).unwrap_or_default();
+            self.answer(at, Answer::of(Outcome::Stored));
+        }
+        for (at, item) in self.items.iter().enumerate() {
+            if matches!(item, Item::Check(_)) {
+                self.answer(at, Answer::of(Outcome::Stored));
+            }
+        }
+    }
+
+    /// Error messages that go out once a day and number (D-115): which of them are the first of the day.
+    async fn claim(&mut self, processor: &Processor, claims: &mut Claims) -> Result<(), StoreError> {
+        let once_a_day = self.replies.iter().filter(|(_, reply)| reply.once_a_day);
+        let numbers = once_a_day.filter_map(|(at, _)| self.items.get(*at)?.msisdn());
+        let unknown = self.unknown.iter().map(|(msisdn, _)| *msisdn);
+        let mut asked: Vec<Msisdn> = numbers.chain(unknown).filter(|msisdn| !claims.contains_key(msisdn)).collect();
+        asked.sort_unstable();
+        asked.dedup();
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let claimed = processor.store.claim_error_replies(&asked, self.now).await?;
+        for msisdn in asked {
+            claims.insert(msisdn, claimed.contains(&msisdn));
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, claims: &mut Claims) -> Attempt {
+        self.notice_unknown(claims);
+        for (at, reply) in std::mem::take(&mut self.replies) {
+            let Some(Item::Message(received)) = self.items.get(at) else { continue };
+            let Some(msisdn) = received.msisdn else { continue };
+            if reply.once_a_day && !take(claims, msisdn) {
+                continue;
+            }
+            let card = self.card_of(Some(msisdn)).and_then(|card| self.cards.get(card));
+            self.attempt.replies.push(ErrorMessage {
+                msisdn,
+                device: card.map(|card| card.view.device.key),
+                bearer: bearer(&received.message),
+                octets: reply.octets,
+                trace: received.message.trace_id.clone(),
+            });
+        }
+        let mut attempt = self.attempt;
+        let commit = &mut attempt.commit;
+        for card in &mut self.cards {
+            commit.moved_actions.extend(card.take_moved());
+        }
+        // One order for all writers, so that two batches never wait for each other crosswise.
+        let mut touched: Vec<_> = self
+            .cards
+            .into_iter()
+            .filter(|card| card.touched)
+            .map(|card| (card.view.device.key, card.view.state))
+            .collect();
+        touched.sort_unstable_by_key(|(key, _)| *key);
+        commit.states = touched;
+        commit.pages = self.pages.into_changed();
+        commit.changes = self.effects.changes;
+        commit.new_actions = self.effects.new_actions;
+        let notes = self.effects.notes.into_iter().map(|note| Notice {
+            at: self.now,
+            msisdn: Some(note.msisdn),
+            kind: note.kind.to_owned(),
+            text: note.text,
+        });
+        commit.notices.extend(notes);
+        (commit.new_parts, commit.finished_parts) = self.assembly.into_writes();
+        attempt.to_queue = self.effects.to_queue;
+        attempt
+    }
+
+    fn notice_unknown(&mut self, claims: &mut Claims) {
+        for (msisdn, at) in std::mem::take(&mut self.unknown) {
+            if claims.get(&msisdn) != Some(&true) {
+                continue;
+            }
+            let Some(Item::Message(received)) = self.items.get(at) else { continue };
+            match Reply::unknown_subscriber(&received.message.payload) {
+                Some(reply) => self.replies.push((at, reply)),
+                None => _ = take(claims, msisdn),
+            }
+            let text = "a message of a number without an account".to_owned();
+            self.attempt.commit.notices.push(Notice {
+                at: self.now,
+                msisdn: Some(msisdn),
+                kind: "no-account".to_owned(),
+                text,
+            });
+        }
+    }
+
+    fn answer(&mut self, at: usize, answer: Answer) {
+        if let Some(place) = self.attempt.answers.get_mut(at) {
+            *place = Some(answer);
+        }
+    }
+
+    fn bill(&mut self, received: &Received, card: Option<usize>, duplicate: bool) {
+        let card = card.and_then(|card| self.cards.get(card));
+        self.attempt.commit.billing.push(billing(received, card, duplicate, self.now));
+    }
+}
+
+/// Uses up the number's error message of the day.
+fn take(claims: &mut Claims, msisdn: Msisdn) -> bool {
+    claims.insert(msisdn, false) == Some(true)
+}
+
+fn bearer(message: &InboundMessage) -> Bearer {
+    if message.bearer() == WireBearer::Ip { Bearer::Ip } else { Bearer::Sms }
+}
+
+/// One per signal, accepted or not (D-64, D-124).
+fn billing(received: &Received, card: Option<&Card>, duplicate: bool, now: Timestamp) -> BillingEvent {
+    let message = &received.message;
+    let kind = match bearer(message) {
+        Bearer::Sms => "sms",
+        Bearer::Ip => "ip",
+    };
+    BillingEvent {
+        at: now,
+        msisdn: received.msisdn,
+        subscriber: card.map(|card| card.view.subscriber.id),
+        channel: format!("{kind}/{}", message.link),
+        octets: u32::try_from(message.payload.len()).unwrap_or(u32::MAX),
+        first_octet: message.payload.first().copied(),
+        duplicate,
+        account_state: match card.map(|card| card.view.subscriber.state) {
+            Some(AccountState::Active) => "active",
+            Some(AccountState::Suspended) => "suspended",
+            Some(AccountState::ServiceOff) => "service_off",
+            None => "unknown",
+        },
+    }
+}

@@ -1,0 +1,102 @@
+//! Error messages straight to the launchers, without an action (SC-OC-03, D-115, D-124). Best effort: the card asks again,
+//! or the next day does.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use domain::{
+    identity::{DeviceKey, Msisdn},
+    phonebook::Bearer,
+};
+use proto::outbound::{Launch, LaunchBatch, outbound_channel_client::OutboundChannelClient};
+use tokio::{sync::mpsc, time::timeout};
+
+use crate::batch::Processor;
+
+/// Error messages that wait for a launcher.
+pub const WAITING_MAX: usize = 1024;
+/// Launches of one batch (the contract's limit).
+const BATCH_MAX: usize = 64;
+/// A launcher that has not answered after this time is given up.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// An error is worth telling for this long.
+const VALIDITY_SECONDS: u32 = 3600;
+
+/// Where error messages go, by bearer; `None`: nowhere.
+pub struct Launchers {
+    pub sms: Option<rpc::Balancer>,
+    pub ip: Option<rpc::Balancer>,
+}
+
+/// One error message to one number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorMessage {
+    pub msisdn: Msisdn,
+    /// `None`: nobody's number.
+    pub device: Option<DeviceKey>,
+    pub bearer: Bearer,
+    pub octets: Vec<u8>,
+    pub trace: Bytes,
+}
+
+/// Sends until every sender is gone.
+pub async fn run(launchers: Launchers, processor: Arc<Processor>, mut waiting: mpsc::Receiver<ErrorMessage>) {
+    let mut taken = Vec::with_capacity(BATCH_MAX);
+    while waiting.recv_many(&mut taken, BATCH_MAX).await > 0 {
+        for bearer in [Bearer::Sms, Bearer::Ip] {
+            let launches: Vec<Launch> = (0..)
+                .zip(taken.iter().filter(|error| error.bearer == bearer))
+                .map(|(id, error)| launch(id, error))
+                .collect();
+            if launches.is_empty() {
+                continue;
+            }
+            let count = u64::try_from(launches.len()).unwrap_or(u64::MAX);
+            let balancer = match bearer {
+                Bearer::Sms => &launchers.sms,
+                Bearer::Ip => &launchers.ip,
+            };
+            if send(balancer.as_ref(), launches).await {
+                processor.metrics.replies.increment(count);
+            } else {
+                processor.metrics.replies_dropped.increment(count);
+            }
+        }
+        taken.clear();
+    }
+}
+
+/// Whether a launcher answered at all; what it says of each is its own affair.
+async fn send(balancer: Option<&rpc::Balancer>, launches: Vec<Launch>) -> bool {
+    let Some(channel) = balancer.and_then(rpc::Balancer::least_loaded) else { return false };
+    let exchange = async {
+        let batch = tokio_stream::once(LaunchBatch { launches });
+        let mut results = OutboundChannelClient::new(channel).launch(batch).await?.into_inner();
+        results.message().await
+    };
+    match timeout(PATIENCE, exchange).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(status)) => {
+            tracing::warn!(%status, "error messages were not launched");
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+fn launch(id: u64, error: &ErrorMessage) -> Launch {
+    Launch {
+        id,
+        subscriber_id: error.device.map_or(0, |device| device.subscriber.0),
+        device_id: error.device.map_or(0, |device| device.device.0),
+        msisdn: error.msisdn.digits(),
+        user_data_header: Bytes::new(),
+        payload: error.octets.clone().into(),
+        protocol_id: sms::PID_SIM_DATA_DOWNLOAD.0.into(),
+        data_coding: sms::MT_DATA_CODING.0.into(),
+        registered_delivery: false,
+        validity_seconds: VALIDITY_SECONDS,
+        trace_ids: if error.trace.len() == 16 { vec![error.trace.clone()] } else { Vec::new() },
+        priority: 0,
+    }
+}

@@ -1,0 +1,61 @@
+//! What happens without a message: parts that never became whole go, marked devices are looked at, readiness follows the
+//! store.
+
+use std::{sync::Arc, time::Duration};
+
+use domain::identity::Timestamp;
+use store::StoreError;
+use tokio_util::sync::CancellationToken;
+
+use crate::{batch::Processor, config::Config, item::Item, service::Shards};
+
+/// Between two questions whether the store takes writes.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// One round; also for tests.
+pub async fn sweep(processor: &Processor, shards: &Shards, config: &Config) -> Result<(), StoreError> {
+    let now = processor.now();
+    let before = |age: Duration| Timestamp(now.0.saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX)));
+    let expired = processor.store.expire_parts(before(config.parts_age_max)).await?;
+    if expired > 0 {
+        processor.metrics.parts_expired.increment(expired);
+        tracing::warn!(parts = expired, "parts of long messages that never became complete were dropped");
+    }
+    // A device with a short poll interval has a shorter grace; the worker decides for each.
+    let marked_before = before(Duration::from_secs(u64::from(config.grace_status_events)));
+    for msisdn in processor.store.mismatched(marked_before, config.sweep_devices_max).await? {
+        if !shards.send(Item::Check(msisdn)).await {
+            break;
+        }
+    }
+    Ok(())
+}
+
+pub async fn run(processor: Arc<Processor>, shards: Shards, config: Config, stop: CancellationToken) {
+    let rounds = async {
+        loop {
+            tokio::time::sleep(config.sweep_interval).await;
+            if let Err(error) = sweep(&processor, &shards, &config).await {
+                tracing::warn!(%error, "the sweep could not look");
+            }
+        }
+    };
+    tokio::select! {
+        () = rounds => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// Ready while the store takes synchronous writes.
+pub async fn watch(processor: Arc<Processor>, readiness: rpc::Readiness, stop: CancellationToken) {
+    let looks = async {
+        loop {
+            readiness.set(processor.store.ping().await.is_ok());
+            tokio::time::sleep(PING_INTERVAL).await;
+        }
+    };
+    tokio::select! {
+        () = looks => {}
+        () = stop.cancelled() => {}
+    }
+}

@@ -1,0 +1,147 @@
+//! A worker: takes all that is queued, never waits on a timer, commits once, answers after the commit.
+//!
+//! A conflict is read and done again; a store that does not answer makes the senders wait; a batch that the store refuses
+//! is halved until the one message that it cannot take stands alone, which is set aside.
+
+use std::{sync::Arc, time::Duration};
+
+use link::reason::Reason;
+use proto::inbound::Outcome;
+use runtime::events::{self, Kind};
+use store::StoreError;
+use tokio::sync::mpsc;
+
+use crate::{
+    after::After,
+    batch::{Attempt, Claims, Processor},
+    item::{Answer, Item, Outbox},
+    plant,
+};
+
+/// How often a batch that meets newer versions is done over before its senders are asked to wait.
+const CONFLICTS_MAX: u32 = 10;
+
+pub struct Worker {
+    pub processor: Arc<Processor>,
+    pub after: After,
+    pub batch_max: usize,
+    pub retry_after: Duration,
+}
+
+impl Worker {
+    /// Until every sender is gone and everything received is done.
+    pub async fn run(self, mut waiting: mpsc::Receiver<Item>) {
+        let mut batch = Vec::with_capacity(self.batch_max);
+        while waiting.recv_many(&mut batch, self.batch_max).await > 0 {
+            self.processor.metrics.batch_messages.record(u32::try_from(batch.len()).unwrap_or(u32::MAX));
+            self.process(std::mem::take(&mut batch)).await;
+        }
+    }
+
+    /// Everything in the batch is answered when this returns.
+    async fn process(&self, items: Vec<Item>) {
+        let mut claims = Claims::new();
+        // In order: what is pushed last is done first.
+        let mut todo = vec![items];
+        while let Some(items) = todo.pop() {
+            match self.store_all(items, &mut claims).await {
+                Stored::Done { over } => {
+                    if !over.is_empty() {
+                        todo.push(over);
+                    }
+                }
+                Stored::Unavailable { items } => {
+                    // What is left would fare no better.
+                    todo.push(items);
+                    for items in todo.drain(..).rev() {
+                        self.answer_all(&items, Answer::retry(self.retry_after));
+                    }
+                }
+                Stored::Refused { mut items, error } => match items.len() {
+                    0 => {}
+                    1 => self.set_aside(&items, &error).await,
+                    count => {
+                        let second = items.split_off(count / 2);
+                        todo.push(second);
+                        todo.push(items);
+                    }
+                },
+            }
+        }
+    }
+
+    async fn store_all(&self, items: Vec<Item>, claims: &mut Claims) -> Stored {
+        for _ in 0..CONFLICTS_MAX {
+            match self.store_once(&items, claims).await {
+                Ok(attempt) => return Stored::Done { over: self.done(items, attempt) },
+                Err(StoreError::Conflict(_)) => {
+                    self.processor.metrics.conflicts.increment(1);
+                    tokio::task::yield_now().await;
+                }
+                Err(StoreError::Unavailable(cause)) => {
+                    events::record(Kind::CommunicationFailure, format!("store: {cause}"));
+                    return Stored::Unavailable { items };
+                }
+                Err(error) => return Stored::Refused { items, error },
+            }
+        }
+        Stored::Unavailable { items }
+    }
+
+    async fn store_once(&self, items: &[Item], claims: &mut Claims) -> Result<Attempt, StoreError> {
+        let mut attempt = self.processor.attempt(items, claims).await?;
+        if plant::ACKNOWLEDGES_BEFORE_COMMIT {
+            self.answer_each(items, &attempt.answers);
+        }
+        self.processor.commit(std::mem::take(&mut attempt.commit)).await?;
+        Ok(attempt)
+    }
+
+    /// After the commit: results, then everything whose loss only delays. Gives the items that are to be done over.
+    fn done(&self, items: Vec<Item>, attempt: Attempt) -> Vec<Item> {
+        if !plant::ACKNOWLEDGES_BEFORE_COMMIT {
+            self.answer_each(&items, &attempt.answers);
+        }
+        self.processor.metrics.resynchronisations.increment(attempt.resynchronisations);
+        self.after.follow(attempt.to_queue, attempt.replies, attempt.awake);
+        let answers = attempt.answers.into_iter();
+        items.into_iter().zip(answers).filter(|(_, answer)| answer.is_none()).map(|(item, _)| item).collect()
+    }
+
+    fn answer_each(&self, items: &[Item], answers: &[Option<Answer>]) {
+        let mut outbox = Outbox::default();
+        for (item, answer) in items.iter().zip(answers) {
+            if let (Item::Message(received), Some(answer)) = (item, answer) {
+                self.processor.metrics.outcome(answer.outcome).increment(1);
+                outbox.push(received, *answer);
+            }
+        }
+        outbox.send();
+    }
+
+    fn answer_all(&self, items: &[Item], answer: Answer) {
+        self.answer_each(items, &vec![Some(answer); items.len()]);
+    }
+
+    /// One message that no commit takes: recorded as refused, so that it is not sent again and spoils nothing else.
+    async fn set_aside(&self, items: &[Item], error: &StoreError) {
+        let Some(item) = items.first() else { return };
+        self.processor.metrics.dead_letters.increment(1);
+        events::record(Kind::Refusal, format!("a message cannot be stored: {error}"));
+        let answer = match self.processor.commit(self.processor.dead_letter(item, error)).await {
+            Ok(()) => Answer { reason: Reason::StorageUnavailable.code(), ..Answer::of(Outcome::Refused) },
+            Err(_) => Answer::retry(self.retry_after),
+        };
+        self.answer_all(items, answer);
+    }
+}
+
+/// How an attempt at some items ended.
+enum Stored {
+    /// Answered, but for those that are to be read again.
+    Done { over: Vec<Item> },
+    /// Nothing was committed; later.
+    Unavailable { items: Vec<Item> },
+    /// Nothing was committed; never in this company.
+    Refused { items: Vec<Item>, error: StoreError },
+}

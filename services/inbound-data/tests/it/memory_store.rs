@@ -1,0 +1,219 @@
+//! A store in memory that fails on command: what happens between reading, committing and answering.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use domain::{
+    delivery::{Action, Content, State},
+    identity::{DeviceKey, Msisdn, Timestamp},
+    phonebook::{Change, DeviceState, DeviceView, Page, PageKey},
+};
+use store::{BillingEvent, InboundCommit, InboundStore, Notice, Part, PartsKey, Result, StoreError};
+use tokio::sync::Semaphore;
+
+/// Everything stored, in the form in which a database has it: values are encoded.
+#[derive(Default)]
+pub struct Tables {
+    pub devices: BTreeMap<Msisdn, DeviceView>,
+    states: HashMap<DeviceKey, (i64, u32, Vec<u8>)>,
+    pages: HashMap<PageKey, Vec<u8>>,
+    pub journal: Vec<Change>,
+    pub actions: BTreeMap<i64, Action>,
+    pub billing: Vec<BillingEvent>,
+    pub notices: Vec<Notice>,
+    pub parts: Vec<Part>,
+    claims: HashSet<(Msisdn, i64)>,
+    pub commits: usize,
+    pub reads: usize,
+    /// Commits to answer with these errors before anything is accepted again.
+    pub failures: Vec<StoreError>,
+    pub unavailable: bool,
+    /// A commit with a record that contains this is refused.
+    pub poison: Option<Vec<u8>>,
+}
+
+pub struct MemoryStore {
+    tables: Mutex<Tables>,
+    /// A commit takes a permit for each device state; a test that closes the gate holds them back.
+    pub gate: Semaphore,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self { tables: Mutex::default(), gate: Semaphore::new(1 << 20) }
+    }
+}
+
+impl MemoryStore {
+    pub fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn add(&self, view: DeviceView) {
+        let mut tables = self.tables();
+        tables.states.insert(view.device.key, (1, 1, view.state.to_octets()));
+        tables.devices.insert(view.subscriber.msisdn, view);
+    }
+}
+
+impl Tables {
+    fn check(&self) -> Result<()> {
+        if self.unavailable { Err(StoreError::Unavailable("switched off".to_owned())) } else { Ok(()) }
+    }
+
+    pub fn state(&self, key: DeviceKey) -> DeviceState {
+        let (version, downlink, octets) = &self.states[&key];
+        DeviceState::from_octets(octets.clone(), *version, *downlink).unwrap()
+    }
+
+    pub fn set_state(&mut self, key: DeviceKey, state: &DeviceState) {
+        let place = self.states.get_mut(&key).unwrap();
+        place.0 += 1;
+        place.2 = state.to_octets();
+    }
+
+    pub fn page(&self, key: &PageKey) -> Option<Page> {
+        Some(Page::from_octets(self.pages.get(key)?.clone()).unwrap())
+    }
+
+    pub fn acknowledgements(&self) -> Vec<Vec<u8>> {
+        let records = self.actions.values().filter_map(|action| match &action.content {
+            Content::BackupAcknowledgement { records } => Some(records.to_vec()),
+            _ => None,
+        });
+        records.collect()
+    }
+
+    pub fn ordered(&self) -> Vec<Action> {
+        self.actions.values().filter(|action| action.content.is_ordered()).cloned().collect()
+    }
+}
+
+#[async_trait]
+impl InboundStore for MemoryStore {
+    async fn devices(&self, msisdns: &[Msisdn]) -> Result<Vec<Option<DeviceView>>> {
+        let mut tables = self.tables();
+        tables.check()?;
+        tables.reads += 1;
+        let view = |msisdn| {
+            let view: &DeviceView = tables.devices.get(msisdn)?;
+            Some(DeviceView { state: tables.state(view.device.key), ..view.clone() })
+        };
+        Ok(msisdns.iter().map(view).collect())
+    }
+
+    async fn pages(&self, keys: &[PageKey]) -> Result<HashMap<PageKey, Page>> {
+        let tables = self.tables();
+        tables.check()?;
+        Ok(keys.iter().filter_map(|key| Some((*key, tables.page(key)?))).collect())
+    }
+
+    async fn open_actions(&self, devices: &[DeviceKey]) -> Result<Vec<Action>> {
+        let tables = self.tables();
+        tables.check()?;
+        let open = tables.ordered().into_iter().filter(|action| action.state.is_open());
+        Ok(open.filter(|action| devices.contains(&action.device)).collect())
+    }
+
+    async fn mismatched(&self, before: Timestamp, limit: u32) -> Result<Vec<Msisdn>> {
+        let tables = self.tables();
+        tables.check()?;
+        let marked = tables
+            .devices
+            .values()
+            .filter(|view| tables.state(view.device.key).mismatch_since.is_some_and(|since| since <= before));
+        Ok(marked.map(|view| view.subscriber.msisdn).take(limit as usize).collect())
+    }
+
+    async fn parts(&self, keys: &[PartsKey]) -> Result<Vec<Part>> {
+        let tables = self.tables();
+        tables.check()?;
+        Ok(tables.parts.iter().filter(|part| keys.contains(&part.key)).cloned().collect())
+    }
+
+    async fn expire_parts(&self, before: Timestamp) -> Result<u64> {
+        let mut tables = self.tables();
+        let count = tables.parts.len();
+        tables.parts.retain(|part| part.arrived >= before);
+        Ok((count - tables.parts.len()) as u64)
+    }
+
+    async fn commit(&self, batch: InboundCommit) -> Result<()> {
+        let _open = self.gate.acquire().await.unwrap();
+        let mut tables = self.tables();
+        tables.check()?;
+        if let Some(error) = tables.failures.pop() {
+            return Err(error);
+        }
+        if let Some(poison) = &tables.poison {
+            let records =
+                batch.changes.iter().flat_map(|change| &change.records).filter_map(|record| record.new.clone());
+            if records.into_iter().any(|octets| octets.windows(poison.len()).any(|window| window == poison)) {
+                return Err(StoreError::Refused("poison".to_owned()));
+            }
+        }
+        for (key, state) in &batch.states {
+            if tables.states[key].0 != state.version {
+                return Err(StoreError::Conflict(format!("device {}", key.device.0)));
+            }
+        }
+        for (key, state) in &batch.states {
+            tables.set_state(*key, state);
+        }
+        for (key, page) in &batch.pages {
+            tables.pages.insert(*key, page.to_octets());
+        }
+        tables.commits += 1;
+        tables.journal.extend(batch.changes);
+        tables
+            .actions
+            .extend(batch.new_actions.into_iter().chain(batch.moved_actions).map(|action| (action.id.0, action)));
+        tables.billing.extend(batch.billing);
+        tables.notices.extend(batch.notices);
+        for part in batch.new_parts {
+            tables.parts.retain(|held| (&held.key, held.sequence) != (&part.key, part.sequence));
+            tables.parts.push(part);
+        }
+        tables.parts.retain(|part| !batch.finished_parts.contains(&part.key));
+        Ok(())
+    }
+
+    async fn claim_error_replies(&self, msisdns: &[Msisdn], at: Timestamp) -> Result<Vec<Msisdn>> {
+        let mut tables = self.tables();
+        tables.check()?;
+        let day = at.0 / 86_400_000_000;
+        Ok(msisdns.iter().filter(|msisdn| tables.claims.insert((**msisdn, day))).copied().collect())
+    }
+
+    async fn action_by_launch(&self, link: &str, bearer_message_id: &str) -> Result<Option<Action>> {
+        let tables = self.tables();
+        let is_it = |action: &&Action| {
+            action.launched.as_ref().is_some_and(|it| it.link == link && it.bearer_message_id == bearer_message_id)
+        };
+        Ok(tables.actions.values().find(is_it).cloned())
+    }
+
+    async fn move_action(&self, action: &Action, from: &[State]) -> Result<bool> {
+        let mut tables = self.tables();
+        let Some(present) = tables.actions.get_mut(&action.id.0).filter(|present| from.contains(&present.state)) else {
+            return Ok(false);
+        };
+        *present = action.clone();
+        Ok(true)
+    }
+
+    async fn reserve_downlink(&self, device: DeviceKey, count: u32) -> Result<u32> {
+        let mut tables = self.tables();
+        let place = &mut tables.states.get_mut(&device).unwrap().1;
+        let first = *place;
+        *place += count;
+        Ok(first)
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.tables().check()
+    }
+}

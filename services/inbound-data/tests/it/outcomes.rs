@@ -1,0 +1,151 @@
+use std::time::Duration;
+
+use domain::{
+    delivery::{Content, State},
+    identity::Timestamp,
+    phonebook::{Bearer, restore},
+};
+use proto::inbound::{Outcome, ReportDeliveryRequest, report_delivery_request::State as Reported};
+
+use crate::harness::{Card, Centre, adn, item, sms, start};
+
+async fn with_restore(centre: &mut Centre, records: u8) -> (Card, domain::delivery::ActionId) {
+    centre.subscriber(1);
+    let mut card = Card::default();
+    for record in 1..=records {
+        centre.one(sms(1, card.backup(record, &adn(&format!("N{record}"))))).await;
+    }
+    let book = centre.book(1);
+    let plan = restore::plan(&book, &book, &centre.state(1).monitor, &restore::Selection::All).unwrap();
+    let action = centre.order(1, Content::Restore { records: plan });
+    (card, action)
+}
+
+fn acknowledgement(records: &[(u8, u8)]) -> Vec<u8> {
+    let results = records.iter().flat_map(|(record, result)| [0x7F, 0x10, 0x6F, 0x3A, *record, *result, 0]);
+    [0x20].into_iter().chain(results).collect()
+}
+
+/// Covers: SC-ID-12, SC-ID-13
+#[tokio::test]
+async fn a_restore_is_acknowledged_message_by_message_and_only_failures_go_again() {
+    let mut centre = start().await;
+    let (_, action) = with_restore(&mut centre, 6).await;
+    centre.launch(action);
+    centre.one(sms(1, acknowledgement(&[(1, 0), (2, 0), (3, 1), (4, 0)]))).await;
+    let waiting = centre.action(action);
+    assert_eq!((waiting.state, waiting.due), (State::Queued, centre.now().plus(Duration::from_secs(300))));
+    let second = centre.launch(action);
+    assert_eq!([second[2], second[32], second[62]], [3, 5, 6]);
+    centre.one(sms(1, acknowledgement(&[(3, 0), (5, 0), (6, 0)]))).await;
+    assert_eq!(centre.action(action).state, State::Done);
+    // Late and unmatched: harmless.
+    assert_eq!(centre.one(sms(1, acknowledgement(&[(5, 0)]))).await, Outcome::Stored);
+    assert_eq!(centre.action(action).state, State::Done);
+    centre.stop().await;
+}
+
+#[tokio::test]
+async fn when_an_action_ends_the_next_one_is_queued() {
+    let mut centre = start().await;
+    let (_, first) = with_restore(&mut centre, 1).await;
+    let second = centre.order(1, Content::Configuration { items: vec![item(1, &[1])] });
+    centre.launch(first);
+    centre.one(sms(1, acknowledgement(&[(1, 0)]))).await;
+    centre
+        .until("the second is queued", |centre| centre.queue.entries().iter().any(|entry| entry.action == second))
+        .await;
+    centre.launch(second);
+    centre.one(sms(1, vec![0x38, 1, 0])).await;
+    assert_eq!(centre.action(second).state, State::Done);
+    assert_eq!(centre.state(1).settings.get(&1).map(|data| data.to_vec()), Some(vec![1]));
+    centre.stop().await;
+}
+
+#[tokio::test]
+async fn what_waits_for_the_card_goes_on_with_its_next_message() {
+    let mut centre = start().await;
+    let (mut card, action) = with_restore(&mut centre, 1).await;
+    centre.launch(action);
+    {
+        let mut tables = centre.store.tables();
+        let waiting = tables.actions.get_mut(&action.0).unwrap();
+        waiting.state = State::Waiting;
+        waiting.attempts = 12;
+    }
+    centre.clock.advance(Duration::from_secs(30 * 86_400));
+    centre.one(sms(1, card.backup(9, &adn("BACK")))).await;
+    centre.until("it is queued", |centre| centre.queue.entries().iter().any(|entry| entry.action == action)).await;
+    let resumed = centre.action(action);
+    assert_eq!((resumed.state, resumed.attempts), (State::Queued, 0));
+    assert_eq!(centre.launch(action)[2], 1, "what was in flight goes again");
+    centre.stop().await;
+}
+
+/// Covers: SC-ID-16, S2-RR-01
+#[tokio::test]
+async fn a_card_asks_for_its_data_and_the_restore_is_queued() {
+    let mut centre = start().await;
+    centre.subscriber(1);
+    let mut card = Card::default();
+    for record in [3, 17, 80] {
+        centre.one(sms(1, card.backup(record, &adn(&format!("N{record}"))))).await;
+    }
+    assert_eq!(centre.one(sms(1, vec![0x40])).await, Outcome::Stored);
+    let action = centre.store.tables().ordered().remove(0);
+    centre.until("it is queued", |centre| centre.queue.entries().iter().any(|entry| entry.action == action.id)).await;
+    assert_eq!(action.channel, Bearer::Sms);
+    let message = centre.launch(action.id);
+    assert_eq!([message[0], message[2], message[32], message[62]], [0x18, 3, 17, 80]);
+    centre.stop().await;
+}
+
+/// Covers: SC-ID-14
+#[tokio::test]
+async fn a_configuration_acknowledgement_clears_its_action() {
+    let mut centre = start().await;
+    centre.subscriber(1);
+    let action = centre.order(1, Content::Configuration { items: vec![item(4, &[1]), item(0x0B, &[10, 1])] });
+    centre.launch(action);
+    centre.one(sms(1, vec![0x38, 4, 0, 0x0B, 2])).await;
+    let done = centre.action(action);
+    assert_eq!((done.state, done.cause.as_str()), (State::Done, "1 of 2 refused"));
+    let settings = centre.state(1).settings;
+    assert!(settings.contains_key(&4) && !settings.contains_key(&0x0B));
+    centre.stop().await;
+}
+
+async fn report(centre: &mut Centre, id: &str, state: Reported) -> bool {
+    let request = ReportDeliveryRequest {
+        link: "north".to_owned(),
+        bearer_message_id: id.to_owned(),
+        state: state.into(),
+        cause: "absent subscriber".to_owned(),
+        at_micros: 77,
+    };
+    centre.client.report_delivery(request).await.unwrap().into_inner().matched
+}
+
+/// Covers: SC-OC-05
+#[tokio::test]
+async fn a_delivery_receipt_is_recorded_and_a_failure_goes_to_the_ladder() {
+    let mut centre = start().await;
+    let (_, action) = with_restore(&mut centre, 1).await;
+    centre.launch(action);
+    let id = format!("id-{}", action.0);
+    assert!(!report(&mut centre, "unheard-of", Reported::Delivered).await);
+    assert!(report(&mut centre, &id, Reported::Temporary).await);
+    assert_eq!(centre.action(action).state, State::Sent);
+    assert!(report(&mut centre, &id, Reported::Delivered).await);
+    assert_eq!((centre.action(action).receipt, centre.action(action).state), (Some(Timestamp(77)), State::Sent));
+    let due = centre.action(action).due;
+    assert!(report(&mut centre, &id, Reported::Expired).await);
+    let again = centre.action(action);
+    assert_eq!((again.state, again.due, again.cause.as_str()), (State::Queued, due, "absent subscriber"));
+    // A receipt behind the acknowledgement still counts.
+    centre.launch(action);
+    centre.one(sms(1, acknowledgement(&[(1, 0)]))).await;
+    assert!(report(&mut centre, &id, Reported::Delivered).await);
+    assert_eq!((centre.action(action).receipt, centre.action(action).state), (Some(Timestamp(77)), State::Done));
+    centre.stop().await;
+}
