@@ -143,7 +143,7 @@ impl RedisQueue {
         create.cmd("XGROUP").arg("CREATE").arg(self.actions(channel)).arg(&self.config.group).arg(0).arg("MKSTREAM");
         match link.run::<()>(&create, Duration::ZERO).await {
             // Another consumer was quicker.
-            Err(error) if error.code() == Some("BUSYGROUP") => {}
+            Err(error) if reply::is_group_there(&error) => {}
             Err(error) => return Err(unavailable(&error)),
             Ok(()) => tracing::info!(channel = name(channel), "consumer group made"),
         }

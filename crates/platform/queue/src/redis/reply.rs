@@ -24,7 +24,18 @@ pub(super) fn added_micros(id: &str) -> Option<i64> {
 
 /// The group, or the whole stream, is not there, or went while a read waited.
 pub(super) fn is_group_missing(error: &RedisError) -> bool {
-    matches!(error.code(), Some("NOGROUP" | "UNBLOCKED"))
+    has_code(error, &["NOGROUP", "UNBLOCKED"])
+}
+
+/// Another consumer made it.
+pub(super) fn is_group_there(error: &RedisError) -> bool {
+    has_code(error, &["BUSYGROUP"])
+}
+
+/// The errors of a pipeline are inside it.
+fn has_code(error: &RedisError, codes: &[&str]) -> bool {
+    let inner = error.clone().into_server_errors();
+    inner.is_some_and(|errors| errors.iter().any(|(_, error)| codes.contains(&error.code())))
 }
 
 #[cfg(test)]

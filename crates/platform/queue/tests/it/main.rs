@@ -1,0 +1,5 @@
+//! One contract, two queues; and what only Redis can do to us.
+
+mod contract;
+mod memory;
+mod redis;
