@@ -1,3 +1,4 @@
 //! Tests of the simulators.
 
+mod kannel;
 mod smsc_conformance;

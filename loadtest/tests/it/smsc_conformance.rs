@@ -168,6 +168,7 @@ async fn every_kind_of_bind_carries_its_direction() {
     bench.end().await;
 }
 
+/// Covers: PF-06
 #[tokio::test]
 async fn wrong_credentials_are_told_apart() {
     let bench = bench().await;
@@ -185,6 +186,7 @@ async fn wrong_credentials_are_told_apart() {
     bench.end().await;
 }
 
+/// Covers: PF-06
 #[tokio::test]
 async fn a_temporary_answer_or_a_cut_brings_the_message_again() {
     let mut bench = bench().await;
@@ -231,6 +233,7 @@ async fn messages_wait_in_the_smsc_while_nobody_is_bound() {
     bench.end().await;
 }
 
+/// Covers: PF-06
 #[tokio::test]
 async fn injected_answers_to_submits_arrive_as_such() {
     let mut bench = bench().await;
