@@ -50,6 +50,8 @@ pub struct Attempt {
     /// Devices that were silent for a while and are there again (D-128).
     pub awake: Vec<DeviceKey>,
     pub resynchronisations: u64,
+    /// Numbers whose error message of the day this attempt uses up.
+    pub told: Vec<Msisdn>,
 }
 
 /// Numbers that got, or were refused, their error message of the day (D-115). Kept over the attempts of a batch.
@@ -360,22 +362,15 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn finish(mut self, claims: &mut Claims) -> Attempt {
+    fn finish(mut self, claims: &Claims) -> Attempt {
         self.notice_unknown(claims);
         for (at, reply) in std::mem::take(&mut self.replies) {
             let Some(Item::Message(received)) = self.items.get(at) else { continue };
             let Some(msisdn) = received.msisdn else { continue };
-            if reply.once_a_day && !take(claims, msisdn) {
+            if reply.once_a_day && !self.may_tell(claims, msisdn) {
                 continue;
             }
-            let card = self.card_of(Some(msisdn)).and_then(|card| self.cards.get(card));
-            self.attempt.replies.push(ErrorMessage {
-                msisdn,
-                device: card.map(|card| card.view.device.key),
-                bearer: bearer(&received.message),
-                octets: reply.octets,
-                trace: received.message.trace_id.clone(),
-            });
+            self.reply(received, msisdn, reply);
         }
         let mut attempt = self.attempt;
         let commit = &mut attempt.commit;
@@ -406,24 +401,43 @@ impl<'a> Batch<'a> {
         attempt
     }
 
-    fn notice_unknown(&mut self, claims: &mut Claims) {
+    fn notice_unknown(&mut self, claims: &Claims) {
         for (msisdn, at) in std::mem::take(&mut self.unknown) {
-            if claims.get(&msisdn) != Some(&true) {
+            if !self.may_tell(claims, msisdn) {
                 continue;
             }
             let Some(Item::Message(received)) = self.items.get(at) else { continue };
-            match Reply::unknown_subscriber(&received.message.payload) {
-                Some(reply) => self.replies.push((at, reply)),
-                None => _ = take(claims, msisdn),
+            if let Some(reply) = Reply::unknown_subscriber(&received.message.payload) {
+                self.reply(received, msisdn, reply);
             }
-            let text = "a message of a number without an account".to_owned();
             self.attempt.commit.notices.push(Notice {
                 at: self.now,
                 msisdn: Some(msisdn),
                 kind: "no-account".to_owned(),
-                text,
+                text: "a message of a number without an account".to_owned(),
             });
         }
+    }
+
+    /// Uses up the number's error message of the day.
+    fn may_tell(&mut self, claims: &Claims, msisdn: Msisdn) -> bool {
+        let may = claims.get(&msisdn) == Some(&true) && !self.attempt.told.contains(&msisdn);
+        if may {
+            self.attempt.told.push(msisdn);
+        }
+        may
+    }
+
+    fn reply(&mut self, received: &Received, msisdn: Msisdn, reply: Reply) {
+        let card = self.card_of(Some(msisdn)).and_then(|card| self.cards.get(card));
+        let error = ErrorMessage {
+            msisdn,
+            device: card.map(|card| card.view.device.key),
+            bearer: bearer(&received.message),
+            octets: reply.octets,
+            trace: received.message.trace_id.clone(),
+        };
+        self.attempt.replies.push(error);
     }
 
     fn answer(&mut self, at: usize, answer: Answer) {
@@ -436,11 +450,6 @@ impl<'a> Batch<'a> {
         let card = card.and_then(|card| self.cards.get(card));
         self.attempt.commit.billing.push(billing(received, card, duplicate, self.now));
     }
-}
-
-/// Uses up the number's error message of the day.
-fn take(claims: &mut Claims, msisdn: Msisdn) -> bool {
-    claims.insert(msisdn, false) == Some(true)
 }
 
 fn bearer(message: &InboundMessage) -> Bearer {

@@ -73,7 +73,10 @@ impl Worker {
     async fn store_all(&self, items: Vec<Item>, claims: &mut Claims) -> Stored {
         for _ in 0..CONFLICTS_MAX {
             match self.store_once(&items, claims).await {
-                Ok(attempt) => return Stored::Done { over: self.done(items, attempt) },
+                Ok(attempt) => {
+                    claims.extend(attempt.told.iter().map(|msisdn| (*msisdn, false)));
+                    return Stored::Done { over: self.done(items, attempt) };
+                }
                 Err(StoreError::Conflict(_)) => {
                     self.processor.metrics.conflicts.increment(1);
                     tokio::task::yield_now().await;

@@ -91,6 +91,19 @@ pub fn undo(book: &mut Book, journal: &[Change], as_of: Timestamp) {
     }
 }
 
+/// Gives every record the length that the *own* card's monitor table reaches now: FF at the end. Records from before a row
+/// grew are shorter (D-57); without this they would look like records of a card with shorter ones, and be re-coded.
+pub fn widen(book: &mut Book, own_monitor: &MonitorTable) {
+    for ((file, _), octets) in book.iter_mut() {
+        let wanted = record_octets(own_monitor, *file);
+        if octets.len() < wanted {
+            let mut wider = octets.to_vec();
+            wider.resize(wanted, 0xFF);
+            *octets = wider.into();
+        }
+    }
+}
+
 /// The records to write, in the order in which they go: EF_EXT1 before EF_ADN (D-111).
 ///
 /// Each selected record becomes what it is in `source`; empty there and occupied in `target` becomes FF, empty in both

@@ -28,11 +28,12 @@ async fn an_unknown_number_leaves_no_row_and_gets_one_error_a_day() {
         assert_eq!((error.payload.as_ref(), &error.msisdn), ([0x48, 0, 0, 0, 0, 0, 2, 9].as_slice(), &digits(9)));
         assert_eq!((error.protocol_id, error.data_coding), (0x7F, 0xF6));
     }
-    let tables = centre.store.tables();
-    assert!(tables.journal.is_empty() && tables.actions.is_empty() && tables.parts.is_empty());
-    assert_eq!((tables.notices.len(), tables.notices[0].kind.as_str()), (2, "no-account"));
-    assert!(tables.billing.iter().all(|event| event.account_state == "unknown" && event.subscriber.is_none()));
-    drop(tables);
+    {
+        let tables = centre.store.tables();
+        assert!(tables.journal.is_empty() && tables.actions.is_empty() && tables.parts.is_empty());
+        assert_eq!((tables.notices.len(), tables.notices[0].kind.as_str()), (2, "no-account"));
+        assert!(tables.billing.iter().all(|event| event.account_state == "unknown" && event.subscriber.is_none()));
+    }
     centre.stop().await;
 }
 
@@ -56,11 +57,12 @@ async fn every_account_state_has_its_outcome() {
     let temporary = vec![0x48, 0, 0, 0, 0, 0, 1, 0x0A];
     let unknown = vec![0x48, 0, 0, 0, 0, 0, 2, 9];
     assert_eq!(errors, [(digits(2), temporary.clone()), (digits(3), temporary), (digits(4), unknown)]);
-    let tables = centre.store.tables();
-    assert_eq!((tables.acknowledgements().len(), tables.journal.len()), (1, 1));
-    let states: Vec<_> = tables.billing.iter().map(|event| event.account_state).collect();
-    assert_eq!(states, ["active", "suspended", "service_off", "unknown"]);
-    drop(tables);
+    {
+        let tables = centre.store.tables();
+        assert_eq!((tables.acknowledgements().len(), tables.journal.len()), (1, 1));
+        let states: Vec<_> = tables.billing.iter().map(|event| event.account_state).collect();
+        assert_eq!(states, ["active", "suspended", "service_off", "unknown"]);
+    }
     centre.stop().await;
 }
 
@@ -76,14 +78,15 @@ async fn a_hundred_signals_are_a_hundred_billing_events() {
         messages.extend([sms(1, stored.clone()), sms(1, stored), sms(1, vec![0x60, 1]), sms(7, vec![0x08])]);
     }
     centre.edge.ingest(messages).await;
-    let tables = centre.store.tables();
-    assert_eq!(tables.billing.len(), 100);
-    let count = |is: fn(&store::BillingEvent) -> bool| tables.billing.iter().filter(|event| is(event)).count();
-    assert_eq!(count(|event| event.duplicate), 25);
-    assert_eq!(count(|event| event.first_octet == Some(0x60)), 25);
-    assert_eq!(count(|event| event.account_state == "unknown"), 25);
-    assert!(tables.billing.iter().all(|event| event.channel == "sms/north"));
-    drop(tables);
+    {
+        let tables = centre.store.tables();
+        assert_eq!(tables.billing.len(), 100);
+        let count = |is: fn(&store::BillingEvent) -> bool| tables.billing.iter().filter(|event| is(event)).count();
+        assert_eq!(count(|event| event.duplicate), 25);
+        assert_eq!(count(|event| event.first_octet == Some(0x60)), 25);
+        assert_eq!(count(|event| event.account_state == "unknown"), 25);
+        assert!(tables.billing.iter().all(|event| event.channel == "sms/north"));
+    }
     centre.stop().await;
 }
 
@@ -97,10 +100,11 @@ async fn an_originator_that_is_no_number_is_refused_and_billed() {
     centre.subscriber(1);
     message.originator = Some(Address { ton: 2, npi: 1, digits: digits(1)[2..].to_owned() });
     assert_eq!(centre.one(message).await, Outcome::Stored);
-    let tables = centre.store.tables();
-    assert_eq!(tables.billing[0].msisdn, None);
-    assert_eq!(tables.billing[1].msisdn, Some(Msisdn::parse(&digits(1)).unwrap()));
-    drop(tables);
+    {
+        let tables = centre.store.tables();
+        assert_eq!(tables.billing[0].msisdn, None);
+        assert_eq!(tables.billing[1].msisdn, Some(Msisdn::parse(&digits(1)).unwrap()));
+    }
     centre.stop().await;
 }
 

@@ -126,11 +126,16 @@ async fn the_book_as_of_earlier_survives_deletion_monitor_change_and_restart() {
     let store = centre.stop().await;
     let mut centre = start_with(store, |_| {}).await;
     let journal: Vec<_> = centre.store.tables().journal.iter().rev().cloned().collect();
-    assert_eq!(history::as_of(&centre.book(1), &journal, kept_at), kept);
+    let monitor = centre.state(1).monitor;
+    let widened = |mut book: restore::Book| {
+        restore::widen(&mut book, &monitor);
+        book
+    };
+    let past = widened(history::as_of(&centre.book(1), &journal, kept_at));
+    assert_eq!(past, widened(kept));
     assert_eq!(history::entries(&journal).filter(|entry| entry.record_number == 1).count(), 2);
     // And it is restored as of then: the deleted entry comes back.
-    let past = history::as_of(&centre.book(1), &journal, kept_at);
-    let plan = restore::plan(&past, &centre.book(1), &centre.state(1).monitor, &restore::Selection::All).unwrap();
+    let plan = restore::plan(&past, &centre.book(1), &monitor, &restore::Selection::All).unwrap();
     let action = centre.order(1, Content::Restore { records: plan });
     let message = centre.launch(action);
     let record = |number: u8| [0x7F, 0x10, 0x6F, 0x3A, number, 0, 0];

@@ -47,9 +47,10 @@ async fn a_conflict_is_read_and_done_again() {
     centre.store.tables().failures =
         vec![StoreError::Conflict("moved".to_owned()), StoreError::Conflict("moved".to_owned())];
     assert_eq!(centre.one(sms(1, Card::default().backup(1, &adn("ANNA")))).await, Outcome::Stored);
-    let tables = centre.store.tables();
-    assert_eq!((tables.commits, tables.reads, tables.acknowledgements().len()), (1, 3, 1));
-    drop(tables);
+    {
+        let tables = centre.store.tables();
+        assert_eq!((tables.commits, tables.reads, tables.acknowledgements().len()), (1, 3, 1));
+    }
     centre.stop().await;
 }
 
@@ -84,10 +85,11 @@ async fn one_bad_message_does_not_spoil_its_batch() {
     for number in 0..40 {
         assert_eq!(centre.state(number).checksums, cards[number as usize].table, "card {number}");
     }
-    let tables = store.tables();
-    assert_eq!(tables.notices.iter().filter(|notice| notice.kind == "dead-letter").count(), 4);
-    assert_eq!(tables.billing.len(), 120);
-    drop(tables);
+    {
+        let tables = store.tables();
+        assert_eq!(tables.notices.iter().filter(|notice| notice.kind == "dead-letter").count(), 4);
+        assert_eq!(tables.billing.len(), 120);
+    }
     centre.stop().await;
 }
 

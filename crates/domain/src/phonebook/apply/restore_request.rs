@@ -14,7 +14,8 @@ use crate::{
 impl Step<'_, '_> {
     /// An error message when the request names what the card does not have.
     pub(super) fn restore_request(&mut self, ranges: &[RequestedRange]) -> Option<Reply> {
-        let book = restore::book(&self.pages.of(self.card.view.device.key));
+        let mut book = restore::book(&self.pages.of(self.card.view.device.key));
+        restore::widen(&mut book, &self.card.view.state.monitor);
         let planned = restore::plan(&book, &book, &self.card.view.state.monitor, &selection(ranges));
         let records = match planned {
             Ok(records) => records,
