@@ -9,6 +9,8 @@ mod exchange;
 mod link;
 mod rate;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use exchange::{AnswerToken, Completion, CompletionSender, Outcome, SubmitError, SubmitOutcome, TrySubmitError};
 pub use link::{DownReason, LinkConfig, LinkEvent, LinkHandle, SmppLink, Tls};
