@@ -176,14 +176,21 @@ pub async fn serve_when_ready(
 
     let cut = CancellationToken::new();
     let (address, incoming) = bind(&config, config.listen, &cut)?;
-    let server =
-        Drain { config: config.clone(), health: health.clone(), readiness: readiness.clone(), cut, stop: stop.clone() };
+    let goaway = CancellationToken::new();
+    let server = Drain {
+        config: config.clone(),
+        health: health.clone(),
+        readiness: readiness.clone(),
+        goaway: goaway.clone(),
+        cut,
+        stop,
+    };
     if let Some(listen) = config.probe_listen {
         let plain = ServerConfig { tls: None, ..config };
         let (_, incoming) = bind(&plain, listen, &server.cut)?;
         let health = Routes::new(HealthServer::new(HealthService::from_health_reporter(health)));
         let mut builder = builder(&plain)?;
-        tokio::spawn(builder.add_routes(health).serve_with_incoming_shutdown(incoming, stop.cancelled_owned()));
+        tokio::spawn(builder.add_routes(health).serve_with_incoming_shutdown(incoming, goaway.cancelled_owned()));
     }
     let router = builder(&server.config)?.add_routes(routes);
     events::record(Kind::StartUp, format!("serving gRPC on {address}"));
@@ -228,6 +235,7 @@ struct Drain {
     config: ServerConfig,
     health: HealthReporter,
     readiness: Readiness,
+    goaway: CancellationToken,
     cut: CancellationToken,
     stop: CancellationToken,
 }
@@ -239,8 +247,7 @@ impl Drain {
         router: tonic::transport::server::Router,
         incoming: Incoming,
     ) -> anyhow::Result<()> {
-        let goaway = CancellationToken::new();
-        let serving = router.serve_with_incoming_shutdown(incoming, goaway.clone().cancelled_owned());
+        let serving = router.serve_with_incoming_shutdown(incoming, self.goaway.clone().cancelled_owned());
         tokio::pin!(serving);
         tokio::select! {
             ended = &mut serving => return Ok(ended?),
@@ -257,7 +264,7 @@ impl Drain {
         for service in [READINESS, LIVENESS, ""] {
             self.health.clear_service_status(service).await;
         }
-        goaway.cancel();
+        self.goaway.cancel();
         let Ok(ended) = timeout(self.config.drain_grace, &mut serving).await else {
             tracing::warn!(%address, "calls outlived the grace and are cut");
             self.cut.cancel();

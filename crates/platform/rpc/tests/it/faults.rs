@@ -68,6 +68,21 @@ async fn the_only_server_is_used_again_after_its_silence() {
 }
 
 #[tokio::test]
+async fn a_frozen_server_is_left_though_its_connections_stay() {
+    let servers: Vec<Server> = (0..2).map(|_| Server::start(ServerConfig::default())).collect();
+    let stop = CancellationToken::new();
+    let client = client(&servers, BatchClientConfig::default(), &stop).await;
+    servers[0].freeze(Duration::from_secs(60));
+    let frozen = Instant::now();
+    until("it is left", || client.replicas().len() == 1).await;
+    // Two seconds, and half a second for a busy machine.
+    assert!(frozen.elapsed() < Duration::from_millis(2500), "{:?}", frozen.elapsed());
+    call_all(&client, 0..500, 100).await;
+    assert_eq!(servers[1].counting.count(), 500);
+    stop.cancel();
+}
+
+#[tokio::test]
 async fn a_peer_that_accepts_and_says_nothing_is_never_healthy() {
     let mute = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let servers = [Server::start(ServerConfig::default())];

@@ -97,6 +97,13 @@ impl Server {
         self.running.address
     }
 
+    /// As kill -STOP: connections stay, and nothing moves. The runtime has one thread; it sleeps.
+    pub fn freeze(&self, span: Duration) {
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(async move { std::thread::sleep(span) });
+        }
+    }
+
     /// As kill -9: connections are gone, nothing is finished.
     pub fn kill(&mut self) {
         if let Some(runtime) = self.runtime.take() {

@@ -33,7 +33,11 @@ async fn both_sides_prove_who_they_are() {
     certificate(folder.path(), "client", &ours);
     certificate(folder.path(), "stranger", &other);
     let tls = ServerTls { certificate: path("server.pem"), key: path("server.key"), client_ca: path("ca.pem") };
-    let server = Server::start(ServerConfig { tls: Some(tls), ..ServerConfig::default() });
+    // An address of its own, so that no other test takes the port meanwhile.
+    let reserved = std::net::TcpListener::bind("127.0.0.78:0").expect("bound");
+    let probe = reserved.local_addr().expect("address");
+    drop(reserved);
+    let server = Server::start(ServerConfig { tls: Some(tls), probe_listen: Some(probe), ..ServerConfig::default() });
     let endpoints = |name: &str| EndpointsConfig {
         tls: Some(ClientTls {
             ca: path("ca.pem"),
@@ -53,5 +57,8 @@ async fn both_sides_prove_who_they_are() {
     let wait = std::time::Duration::from_millis(300);
     assert!(tokio::time::timeout(wait, stranger.wait_healthy(1)).await.is_err());
     assert!(tokio::time::timeout(wait, plain.wait_healthy(1)).await.is_err());
+    let probes = Balancer::new(EndpointsConfig::new([probe.to_string()]), stop.clone()).expect("endpoints");
+    let wait = std::time::Duration::from_secs(20);
+    tokio::time::timeout(wait, probes.wait_healthy(1)).await.expect("probes need no certificate");
     stop.cancel();
 }
