@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use domain::{
     identity::Timestamp,
     phonebook::{
@@ -17,7 +16,7 @@ use store::{InboundCommit, StoreError};
 use tonic::{Request, Response, Status};
 
 use crate::{
-    App,
+    App, adn,
     app::{CONFLICT_REPEATS, as_of, device_by_id, open_device},
     audit, errors,
     translate::source,
@@ -108,7 +107,8 @@ impl App {
 
 fn records(book: &Book) -> Vec<centre::BookRecord> {
     let shown = book.iter().map(|((file, record_number), octets)| {
-        let (name, number) = if *file == EF_ADN { adn(octets) } else { (String::new(), String::new()) };
+        let (name, number) =
+            if *file == EF_ADN { adn::name_and_number(octets) } else { (String::new(), String::new()) };
         centre::BookRecord {
             df: file.df.into(),
             ef: file.ef.into(),
@@ -119,12 +119,6 @@ fn records(book: &Book) -> Vec<centre::BookRecord> {
         }
     });
     shown.collect()
-}
-
-/// Name and number of an EF_ADN record; empty where the octets are none.
-fn adn(octets: &Bytes) -> (String, String) {
-    let _ = octets;
-    (String::new(), String::new())
 }
 
 fn entry(entry: Entry) -> centre::HistoryEntry {

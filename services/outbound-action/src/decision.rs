@@ -71,3 +71,126 @@ fn any(content: &Content, wanted: impl Fn(Progress) -> bool) -> bool {
         Content::Configuration { items } => items.iter().any(|item| wanted(item.progress)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::{
+        delivery::{ActionId, RestoreRecord},
+        identity::{DeviceId, DeviceKey, Msisdn, SubscriberId},
+        phonebook::EF_ADN,
+    };
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
+
+    fn restore(records: u8, octets: usize) -> Action {
+        let record = |record_number| RestoreRecord {
+            monitor_index: 0,
+            file: EF_ADN,
+            record_number,
+            data_offset: 0,
+            data: vec![record_number; octets].into(),
+            progress: Progress::Open,
+        };
+        Action {
+            device: DeviceKey { subscriber: SubscriberId(1), device: DeviceId(2) },
+            id: ActionId(3),
+            content: Content::Restore { records: (1..=records).map(record).collect() },
+            msisdn: Msisdn::parse("441234567").unwrap(),
+            channel: Bearer::Sms,
+            state: State::Queued,
+            attempts: 0,
+            created: NOW,
+            due: NOW,
+            launched: None,
+            receipt: None,
+            cause: String::new(),
+            traces: Vec::new(),
+        }
+    }
+
+    fn launching(action: &Action, channel: Bearer, now: Timestamp) -> Launching {
+        match decide(action, true, channel, &RetryLadder::default(), now) {
+            Decision::Launch(launching) => *launching,
+            other => panic!("expected a launch, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_a_due_action_whose_turn_it_is_is_launched() {
+        let ladder = RetryLadder::default();
+        let dropped = |action: &Action, head| matches!(decide(action, head, Bearer::Sms, &ladder, NOW), Decision::Drop);
+        let action = restore(1, 28);
+        assert!(!dropped(&action, true));
+        assert!(dropped(&action, false), "an older one is open");
+        assert!(dropped(&Action { due: Timestamp(NOW.0 + 1), ..action.clone() }, true));
+        for state in [State::Waiting, State::Done, State::Failed, State::Cancelled] {
+            assert!(dropped(&Action { state, ..action.clone() }, true));
+        }
+    }
+
+    /// Covers: SC-OD-05, SC-OD-08
+    #[test]
+    fn a_message_takes_what_its_channel_carries_and_the_row_waits_for_the_answer() {
+        let action = restore(100, 28);
+        let sms = launching(&action, Bearer::Sms, NOW);
+        assert_eq!(sms.payload.len(), 1 + 4 * 30);
+        assert_eq!(launching(&action, Bearer::Ip, NOW).payload.len(), 1 + 100 * 30);
+        assert_eq!((sms.marked.state, sms.marked.attempts), (State::Sent, 1));
+        assert_eq!(sms.marked.due, NOW.plus(Duration::from_secs(300)));
+        assert_eq!(sms.validity, Duration::from_secs(300), "the network forgets it when it is sent again");
+        assert_eq!(sms.before, action);
+    }
+
+    /// Covers: SC-ID-13
+    #[test]
+    fn silence_repeats_the_same_records_at_growing_intervals_and_then_waits_for_the_card() {
+        let mut action = restore(6, 28);
+        let mut now = NOW;
+        let mut intervals = Vec::new();
+        let first = launching(&action, Bearer::Sms, now);
+        let payload = first.payload;
+        action = first.marked;
+        for _ in 1..12 {
+            intervals.push(action.due.since(now).as_secs() / 60);
+            now = action.due;
+            let again = launching(&action, Bearer::Sms, now);
+            assert_eq!(again.payload, payload);
+            action = again.marked;
+        }
+        intervals.push(action.due.since(now).as_secs() / 60);
+        assert_eq!(intervals, [5, 10, 20, 40, 80, 160, 320, 640, 1280, 1440, 1440, 1440]);
+        match decide(&action, true, Bearer::Sms, &RetryLadder::default(), action.due) {
+            Decision::Settle(settled) => assert_eq!(settled.state, State::Waiting),
+            other => panic!("expected waiting, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_repeat_sends_only_what_the_card_has_not_taken() {
+        let mut action = restore(3, 28);
+        if let Content::Restore { records } = &mut action.content {
+            records[0].progress = Progress::Done;
+            records[2].progress = Progress::Failed(2);
+        }
+        assert_eq!(launching(&action, Bearer::Sms, NOW).payload[..3], [0x18, 0, 2]);
+    }
+
+    /// Covers: SC-OD-09
+    #[test]
+    fn a_record_too_long_is_refused_and_the_others_go() {
+        let mut action = restore(2, 28);
+        if let Content::Restore { records } = &mut action.content {
+            records[0].data = vec![1; 138].into();
+        }
+        let launching = launching(&action, Bearer::Sms, NOW);
+        assert_eq!(launching.payload.len(), 31);
+        let Content::Restore { records } = &launching.before.content else { panic!("still a restore") };
+        assert_eq!((records[0].progress, records[1].progress), (Progress::Failed(3), Progress::Open));
+        match decide(&restore(1, 138), true, Bearer::Sms, &RetryLadder::default(), NOW) {
+            Decision::Settle(settled) => assert_eq!(settled.state, State::Failed),
+            other => panic!("expected failed, got {other:?}"),
+        }
+    }
+}

@@ -4,7 +4,7 @@
 //! It must not flood a long but healthy queue. An action older than the oldest entry of its channel cannot be in the
 //! queue; when the stream is empty nothing is. What it queued within the last lease it does not queue again.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use domain::{
     delivery::{ActionId, QueueEntry},
@@ -45,7 +45,9 @@ impl Janitor {
         let bounds =
             [(Bearer::Sms, self.bound(Bearer::Sms, now).await?), (Bearer::Ip, self.bound(Bearer::Ip, now).await?)];
         let latest = bounds.iter().map(|(_, bound)| *bound).max().unwrap_or(now);
-        let due = self.processor.store.due(now, latest, self.processor.config.janitor_actions_max).await?;
+        // What is due now is due: the store takes the bound as exclusive.
+        let due_before = now.plus(Duration::from_micros(1));
+        let due = self.processor.store.due(due_before, latest, self.processor.config.janitor_actions_max).await?;
         let mut total = 0;
         for (channel, bound) in bounds {
             let missing: Vec<_> = due

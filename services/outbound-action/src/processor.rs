@@ -126,11 +126,15 @@ impl Processor {
     pub(crate) async fn give_up(&self, entry: &QueueEntry, cause: &str) {
         let ids = [key(entry)];
         let Some(rows) = self.reading(|| self.store.actions(&ids)).await else { return };
-        for (mut action, _) in rows {
-            let read = (action.state, action.due);
+        for (mut action, _) in rows.into_iter().filter(|(action, _)| action.state.is_open()) {
+            let (state, due) = (action.state, action.due);
             self.ladder.refused(&mut action, cause);
             self.report(&action).await;
-            self.write_row(action, read, None).await;
+            // Written before the next one's turn is looked for, or this one would still be it.
+            let moves = [(action, state, due)];
+            if self.reading(|| self.store.replace_actions(&moves)).await.is_none() {
+                return;
+            }
         }
         if let Err(error) = self.queue_head(entry.device).await {
             tracing::warn!(%error, "the next action of a device was not queued; the janitor will");

@@ -1,0 +1,7 @@
+//! The application server over gRPC on a real port, with the embedded store and the in-process queue.
+
+mod accounts;
+mod books;
+mod centre;
+mod commands;
+mod registry;

@@ -1,0 +1,123 @@
+//! Crashes, replicas, an empty queue, entries that never succeed.
+
+use std::{collections::HashSet, time::Duration};
+
+use bytes::Bytes;
+use domain::{delivery::State, phonebook::Bearer};
+
+use crate::centre::{Centre, acknowledgement, config, eventually, next, nothing, restore};
+
+/// Covers: SC-OD-03
+#[tokio::test]
+async fn what_the_queue_has_lost_is_queued_again_from_the_table() {
+    let mut centre = Centre::start(config()).await;
+    let mut actions = Vec::new();
+    for card in 0..20 {
+        let card = centre.card(&format!("44114{card:04}"), Bearer::Sms).await;
+        actions.push(centre.action(card, Bearer::Sms, acknowledgement(&[[0, 1, 0]])));
+        actions.push(centre.action(card, Bearer::Sms, restore(1)));
+    }
+    // Committed, and the queue was wiped before anybody read it.
+    centre.commit(&actions).await;
+    centre.clock.advance(Duration::from_secs(1));
+    let mut janitor = centre.janitor();
+    assert_eq!(janitor.tick().await.unwrap(), 40);
+    assert_eq!(janitor.tick().await.unwrap(), 0, "what was queued within the lease is not queued again");
+    for _ in 0..40 {
+        next(&mut centre.sms).await;
+    }
+    for action in &actions {
+        let wanted = if action.content.is_ordered() { State::Sent } else { State::Done };
+        centre.until(action, |row| row.state == wanted).await;
+    }
+}
+
+#[tokio::test]
+async fn the_janitor_does_not_flood_a_long_queue() {
+    let config = outbound_action::Config { settle: Duration::from_secs(5), ..config() };
+    let centre = Centre::start(config).await;
+    let card = centre.card("441140100", Bearer::Sms).await;
+    let action = centre.action(card, Bearer::Sms, restore(1));
+    centre.commit(&[action]).await;
+    centre.clock.advance(Duration::from_secs(4));
+    assert_eq!(centre.janitor().tick().await.unwrap(), 0, "its way to the queue may take a moment");
+    centre.clock.advance(Duration::from_secs(2));
+    assert_eq!(centre.janitor().tick().await.unwrap(), 1);
+}
+
+/// Covers: SC-OD-02
+#[tokio::test]
+async fn two_replicas_never_launch_one_action_twice() {
+    let mut centre = Centre::start(config()).await;
+    let _second = centre.replica(outbound_action::Config { consumer: "second".to_owned(), ..config() });
+    let mut actions = Vec::new();
+    for card in 0..30 {
+        let card = centre.card(&format!("44115{card:04}"), Bearer::Sms).await;
+        actions.push(centre.action(card, Bearer::Sms, restore(1)));
+    }
+    centre.commit(&actions).await;
+    for _ in 0..4 {
+        centre.push(&actions).await;
+    }
+    let mut seen = HashSet::new();
+    for _ in 0..30 {
+        assert!(seen.insert(next(&mut centre.sms).await.msisdn), "launched twice");
+    }
+    for action in &actions {
+        assert_eq!(centre.until(action, |row| row.launched.is_some()).await.attempts, 1);
+    }
+    centre.until_queue_is_empty().await;
+    nothing(&mut centre.sms);
+}
+
+/// Covers: PF-05, SC-OD-02
+#[tokio::test]
+async fn a_crashed_replica_s_entries_are_taken_over() {
+    let mut centre = Centre::idle();
+    let card = centre.card("441160001", Bearer::Sms).await;
+    let actions =
+        [centre.action(card, Bearer::Sms, acknowledgement(&[[0, 1, 0]])), centre.action(card, Bearer::Sms, restore(1))];
+    centre.commit_and_push(&actions).await;
+    // This replica takes the entries and dies before it has done anything.
+    let taken = centre.queue.pop(Bearer::Sms, "crashed", 10, Duration::ZERO).await.unwrap();
+    assert_eq!(taken.len(), 2);
+    let _survivor = centre.replica(outbound_action::Config { lease: Duration::from_millis(60), ..config() });
+    for _ in 0..2 {
+        next(&mut centre.sms).await;
+    }
+    centre.until(&actions[0], |row| row.state == State::Done).await;
+    centre.until(&actions[1], |row| row.state == State::Sent).await;
+    centre.until_queue_is_empty().await;
+}
+
+/// Covers: PF-05
+#[tokio::test]
+async fn an_entry_that_never_succeeds_goes_to_the_dead_letter_list_and_its_action_fails() {
+    let mut centre = Centre::idle();
+    let card = centre.card("441160002", Bearer::Sms).await;
+    let action = centre.action(card, Bearer::Sms, restore(1));
+    centre.commit_and_push(&[action.clone()]).await;
+    centre.queue.push(Bearer::Sms, &[Bytes::from_static(b"rubbish")]).await.unwrap();
+    // Two consumers die over them.
+    assert_eq!(centre.queue.pop(Bearer::Sms, "first", 10, Duration::ZERO).await.unwrap().len(), 2);
+    assert_eq!(centre.queue.reclaim(Bearer::Sms, "second", Duration::ZERO, 10).await.unwrap().len(), 2);
+    let config = outbound_action::Config { lease: Duration::from_millis(30), deliveries_max: 2, ..config() };
+    let _third = centre.replica(config);
+    eventually(async || (centre.queue.depth(Bearer::Sms).await.unwrap().dead == 2).then_some(())).await;
+    centre.until(&action, |row| row.state == State::Failed).await;
+    centre.until_queue_is_empty().await;
+    nothing(&mut centre.sms);
+}
+
+/// Covers: PF-15
+#[tokio::test]
+async fn a_stop_finishes_what_is_under_way() {
+    let mut centre = Centre::start(config()).await;
+    let card = centre.card("441160003", Bearer::Sms).await;
+    let action = centre.action(card, Bearer::Sms, acknowledgement(&[[0, 1, 0]]));
+    centre.commit_and_push(&[action.clone()]).await;
+    next(&mut centre.sms).await;
+    centre.stop.cancel();
+    centre.until(&action, |row| row.state == State::Done).await;
+    centre.until_queue_is_empty().await;
+}

@@ -1,0 +1,8 @@
+//! The outbound action processor on the embedded store and the in-process queue, with launchers that the test plays.
+
+mod acknowledgements;
+mod centre;
+mod fault;
+mod ordered;
+mod refusals;
+mod wire;
