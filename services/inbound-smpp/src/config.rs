@@ -61,7 +61,11 @@ impl Default for Config {
 impl Config {
     /// [`Self::instance`], or a random name.
     pub(crate) fn owner(&self) -> String {
-        if self.instance.is_empty() { format!("{}-{}", crate::NAME, runtime::TraceId::random()) } else { self.instance.clone() }
+        if self.instance.is_empty() {
+            format!("{}-{}", crate::NAME, runtime::TraceId::random())
+        } else {
+            self.instance.clone()
+        }
     }
 }
 

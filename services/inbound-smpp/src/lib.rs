@@ -39,7 +39,8 @@ pub async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<rp
     let parts = CancellationToken::new();
     let inbound_data = rpc::Balancer::new(config.inbound_data.clone(), parts.clone())?;
     let has_registry = !config.application_server.endpoints.is_empty();
-    let registry = has_registry.then(|| rpc::Balancer::new(config.application_server.clone(), parts.clone())).transpose()?;
+    let registry =
+        has_registry.then(|| rpc::Balancer::new(config.application_server.clone(), parts.clone())).transpose()?;
 
     let mut parameters = Parameters::new(NAME, registry.clone());
     let path_parameters = PathParameters::add(&mut parameters, config.event_buffer, config.window, config.rate);

@@ -63,7 +63,8 @@ impl Template {
             message.set_payload(launch.payload.clone());
             return Ok(message);
         }
-        let length = u8::try_from(header.len()).ok().filter(|length| *length <= 139).ok_or(Unfit::Header(header.len()))?;
+        let length =
+            u8::try_from(header.len()).ok().filter(|length| *length <= 139).ok_or(Unfit::Header(header.len()))?;
         let mut body = Vec::with_capacity(1 + header.len() + launch.payload.len());
         body.push(length);
         body.extend_from_slice(header);
@@ -79,7 +80,8 @@ mod tests {
     use super::*;
 
     fn template() -> Template {
-        let link = LinkSettings { source_address: "7788".into(), source_ton: 0, source_npi: 1, ..LinkSettings::default() };
+        let link =
+            LinkSettings { source_address: "7788".into(), source_ton: 0, source_npi: 1, ..LinkSettings::default() };
         Template::new(&link).expect("fits")
     }
 

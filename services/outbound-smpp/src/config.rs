@@ -18,7 +18,8 @@ pub const THROTTLE_PAUSE: RangeInclusive<u64> = 1..=10_000;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where gRPC is served: `outbound.v1.OutboundChannel`.
+    /// Where gRPC is served: `outbound.v1.OutboundChannel`. Its `drain_grace` has to be longer than `hold` and a link's
+    /// `response` together, so that a stop leaves no launch without its answer. Default of it here: 20 s.
     pub server: rpc::ServerConfig,
     /// The application servers, which keep operating parameters and bind slots. Default none: changes of parameters
     /// last until the process ends, and every link binds.
@@ -62,7 +63,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            server: rpc::ServerConfig::default(),
+            server: rpc::ServerConfig { drain_grace: Duration::from_secs(20), ..rpc::ServerConfig::default() },
             application_server: rpc::EndpointsConfig::default(),
             inbound_data: rpc::EndpointsConfig::default(),
             ingest: rpc::stream::BatchClientConfig::default(),
@@ -84,7 +85,11 @@ impl Default for Config {
 impl Config {
     /// [`Self::instance`], or a random name.
     pub(crate) fn owner(&self) -> String {
-        if self.instance.is_empty() { format!("{}-{}", crate::NAME, runtime::TraceId::random()) } else { self.instance.clone() }
+        if self.instance.is_empty() {
+            format!("{}-{}", crate::NAME, runtime::TraceId::random())
+        } else {
+            self.instance.clone()
+        }
     }
 }
 

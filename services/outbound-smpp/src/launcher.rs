@@ -145,7 +145,9 @@ impl Launcher {
 
     fn complete(&mut self, completion: Completion, now: Instant) {
         let Ok(place) = usize::try_from(completion.token) else { return };
-        let Some(Submitted { answer, link, msisdn }) = self.submitted.get_mut(place).and_then(Option::take) else { return };
+        let Some(Submitted { answer, link, msisdn }) = self.submitted.get_mut(place).and_then(Option::take) else {
+            return;
+        };
         self.free.push(place);
         self.pool.give_back(link);
         let outcome = match completion.outcome {

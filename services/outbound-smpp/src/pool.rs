@@ -56,9 +56,7 @@ pub struct Counters {
 
 impl Member {
     pub fn new(name: &str, smsc: &str, template: Template, handle: watch::Receiver<Option<LinkHandle>>) -> Self {
-        let counter = |outcome: &'static str| {
-            metrics::counter!(names::SUBMITTED, "link" => name.to_owned(), "outcome" => outcome)
-        };
+        let counter = |outcome: &'static str| metrics::counter!(names::SUBMITTED, "link" => name.to_owned(), "outcome" => outcome);
         let counters = Counters {
             accepted: counter("accepted"),
             temporary: counter("temporary"),

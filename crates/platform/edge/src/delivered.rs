@@ -2,14 +2,14 @@
 //! data processor, and only then the answer.
 //!
 //! One task per link. The buffer is bounded; when it is full nothing more is taken from the driver, which stops
-//! reading the socket and after a second answers `ESME_RTHROTTLED`. Nothing is answered well before the processor
+//! reading the socket; after [`STALL_MAX`] what comes is answered `ESME_RTHROTTLED`. Nothing is answered well before the processor
 //! has committed it, so that whatever goes wrong leaves the message with the SMSC.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use metrics::{Counter, Gauge};
 use net::smpp::{AnswerToken, LinkEvent, LinkHandle};
-use proto::inbound::{IngestResult, InboundMessage, Outcome};
+use proto::inbound::{InboundMessage, IngestResult, Outcome};
 use rpc::stream::{BatchClient, Ingest, Unanswered};
 use runtime::{
     Clock, TraceId,
@@ -74,8 +74,15 @@ pub struct Path {
 struct Waiting {
     token: AnswerToken,
     message: DeliverSm,
+    arrived: Instant,
+    /// UTC, microseconds since the epoch.
     arrived_micros: i64,
 }
+
+/// How long the SMSC is held back by a full buffer before it is told to slow down.
+pub const STALL_MAX: Duration = Duration::from_secs(1);
+/// What waited in the buffer for so long is left to the SMSC, whose response timer is about to end.
+const WAIT_MAX: Duration = Duration::from_secs(8);
 
 /// Events taken from the driver, and results from the processors, at once.
 const TAKEN_MAX: usize = 64;
@@ -96,16 +103,20 @@ impl Path {
         while open || !run.buffer.is_empty() || run.handed.len() > 0 {
             let paced_until = run.hand_over();
             run.waiting.set(f64::from(u32::try_from(run.buffer.len()).unwrap_or(u32::MAX)));
-            let room = self.parameters.event_buffer.count().saturating_sub(run.buffer.len()).min(TAKEN_MAX);
+            let refuse_from = run.refuse_from(self.parameters.event_buffer.count());
+            let refusing = refuse_from.is_some_and(|from| from <= Instant::now());
+            let room = self.parameters.event_buffer.count().saturating_sub(run.buffer.len());
+            let room = if refusing { TAKEN_MAX } else { room.min(TAKEN_MAX) };
+            let wake = [paced_until, refuse_from.filter(|_| !refusing)].into_iter().flatten().min();
             tokio::select! {
                 _ = answers.recv_many(&mut answered, TAKEN_MAX), if run.handed.len() > 0 => {
                     answered.drain(..).for_each(|(place, result)| run.settle(place, result));
                 }
                 count = events.recv_many(&mut taken, room), if open && room > 0 => {
                     open = count > 0;
-                    taken.drain(..).for_each(|event| run.take(event));
+                    taken.drain(..).for_each(|event| run.take(event, refusing));
                 }
-                () = sleep_until(paced_until.unwrap_or_else(Instant::now)), if paced_until.is_some() => {}
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
         }
     }
@@ -153,7 +164,10 @@ struct Run<'a> {
     handed: Handed,
     results: mpsc::Sender<IngestAnswer>,
     pace: Pace,
+    /// Since when the buffer has been full.
+    full_since: Option<Instant>,
     waiting: Gauge,
+    throttled: Counter,
     stored: Counter,
     duplicate: Counter,
     refused: Counter,
@@ -164,7 +178,8 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(path: &'a Path, link: &LinkSettings, handle: LinkHandle, results: mpsc::Sender<IngestAnswer>) -> Self {
         let name = link.name.clone();
-        let counter = |answer: &'static str| metrics::counter!(names::DELIVERED, "link" => name.clone(), "answer" => answer);
+        let counter =
+            |answer: &'static str| metrics::counter!(names::DELIVERED, "link" => name.clone(), "answer" => answer);
         Self {
             path,
             facts: LinkFacts { link: name.clone(), country_code: link.country_code.clone() },
@@ -174,6 +189,8 @@ impl<'a> Run<'a> {
             handed: Handed::default(),
             results,
             pace: Pace::default(),
+            full_since: None,
+            throttled: counter("throttled"),
             waiting: metrics::gauge!(names::EVENT_BUFFER, "link" => name.clone()),
             stored: counter("stored"),
             duplicate: counter("duplicate"),
@@ -191,7 +208,12 @@ impl<'a> Run<'a> {
             if let Some(next) = self.pace.wait_until(rate, Instant::now()) {
                 return Some(next);
             }
-            let Some((token, request)) = self.buffer.pop_front().and_then(|waiting| self.parse(waiting)) else { continue };
+            let Some(waiting) = self.buffer.pop_front() else { break };
+            if waiting.arrived.elapsed() >= WAIT_MAX {
+                self.throttle(waiting.token);
+                continue;
+            }
+            let Some((token, request)) = self.parse(waiting) else { continue };
             let key = key(&request);
             let place = self.handed.insert(token);
             if self.path.ingest.submit(key, request, place, &self.results).is_err() {
@@ -202,10 +224,26 @@ impl<'a> Run<'a> {
         None
     }
 
-    fn take(&mut self, event: LinkEvent) {
+    /// From when on messages are refused, if the buffer is full.
+    fn refuse_from(&mut self, depth: usize) -> Option<Instant> {
+        if self.buffer.len() < depth {
+            self.full_since = None;
+            return None;
+        }
+        Some(*self.full_since.get_or_insert_with(Instant::now) + STALL_MAX)
+    }
+
+    fn throttle(&self, token: AnswerToken) {
+        self.throttled.increment(1);
+        self.handle.respond_deliver(token, CommandStatus::ESME_RTHROTTLED);
+    }
+
+    fn take(&mut self, event: LinkEvent, refusing: bool) {
         match event {
+            LinkEvent::Deliver { token, .. } if refusing => self.throttle(token),
             LinkEvent::Deliver { token, message } => {
-                self.buffer.push_back(Waiting { token, message, arrived_micros: (self.path.clock)() });
+                let arrived = Instant::now();
+                self.buffer.push_back(Waiting { token, message, arrived, arrived_micros: (self.path.clock)() });
             }
             LinkEvent::Down { .. } => {
                 // Not answered, and no answer can reach the SMSC any more: it delivers them again.
@@ -218,7 +256,7 @@ impl<'a> Run<'a> {
 
     /// The request for the processor; `None` for a receipt, which goes its own way.
     fn parse(&self, waiting: Waiting) -> Option<(AnswerToken, InboundMessage)> {
-        let Waiting { token, message, arrived_micros } = waiting;
+        let Waiting { token, message, arrived_micros, .. } = waiting;
         if message.is_delivery_receipt() {
             match receipts::read(&message, &self.smsc, arrived_micros) {
                 Some(report) => self.path.receipts.take(report, self.handle.clone(), token),

@@ -12,3 +12,5 @@ pub mod pace;
 pub mod parameters;
 pub mod receipts;
 pub mod slot;
+#[cfg(feature = "testing")]
+pub mod testing;

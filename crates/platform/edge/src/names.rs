@@ -1,6 +1,6 @@
 //! Names of the metrics of the SMPP edges.
 
-/// Messages delivered by the SMSC, by `link` and `answer`: stored, duplicate, refused, retry, unreachable.
+/// Messages delivered by the SMSC, by `link` and `answer`: stored, duplicate, refused, retry, unreachable, throttled.
 pub const DELIVERED: &str = "simvault_smpp_delivered_total";
 /// Messages that wait in the event buffer, by `link`.
 pub const EVENT_BUFFER: &str = "simvault_smpp_event_buffer_messages";

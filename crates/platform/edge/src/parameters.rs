@@ -76,7 +76,13 @@ impl Parameters {
     }
 
     /// Adds one; `initial` is the configuration's.
-    pub fn add(&mut self, key: &'static str, initial: u64, accepted: RangeInclusive<u64>, unit: &'static str) -> Setting {
+    pub fn add(
+        &mut self,
+        key: &'static str,
+        initial: u64,
+        accepted: RangeInclusive<u64>,
+        unit: &'static str,
+    ) -> Setting {
         let value = Setting::fixed(initial.clamp(*accepted.start(), *accepted.end()));
         self.entries.push(Entry { key, accepted, unit, value: value.clone() });
         value

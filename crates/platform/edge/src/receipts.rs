@@ -42,11 +42,8 @@ pub fn read(message: &DeliverSm, smsc: &str, at_micros: i64) -> Option<ReportDel
         .filter(|id| !id.is_empty())
         .map(|id| String::from_utf8_lossy(id).into_owned())
         .or_else(|| text.as_ref().map(|text| text.id.clone()))?;
-    let stat = message
-        .tlvs
-        .message_state()
-        .map(Stat::from_message_state)
-        .or_else(|| text.as_ref().map(|text| text.stat))?;
+    let stat =
+        message.tlvs.message_state().map(Stat::from_message_state).or_else(|| text.as_ref().map(|text| text.stat))?;
     let error = text.map(|text| text.err).filter(|error| !error.is_empty() && error != "000");
     let cause = error.map_or_else(|| stat.as_str().to_owned(), |error| format!("{} err {error}", stat.as_str()));
     Some(ReportDeliveryRequest {
@@ -117,7 +114,13 @@ impl Receipts {
             unreachable: counter("unreachable"),
         };
         let (queue, fresh) = mpsc::channel(QUEUE_MAX);
-        let reporter = Reporter { inbound_data, counters: counters.clone(), held: BTreeMap::new(), serial: 0, calls: FuturesUnordered::new() };
+        let reporter = Reporter {
+            inbound_data,
+            counters: counters.clone(),
+            held: BTreeMap::new(),
+            serial: 0,
+            calls: FuturesUnordered::new(),
+        };
         let task = tokio::spawn(reporter.run(fresh));
         (Self { queue, counters }, task)
     }
@@ -204,7 +207,11 @@ impl Reporter {
             Reported::Held(mut held, _) => {
                 if !open || now >= held.since + HOLD_MAX {
                     self.counters.unmatched.increment(1);
-                    tracing::debug!(smsc = held.report.link, id = held.report.bearer_message_id, "a receipt matches nothing");
+                    tracing::debug!(
+                        smsc = held.report.link,
+                        id = held.report.bearer_message_id,
+                        "a receipt matches nothing"
+                    );
                     return;
                 }
                 held.pause = (held.pause * 2).min(PAUSE_MAX);
@@ -221,6 +228,10 @@ impl Reporter {
 }
 
 async fn report(inbound_data: rpc::Balancer, report: ReportDeliveryRequest) -> Result<bool, tonic::Status> {
+    if inbound_data.healthy().is_empty() {
+        // Waiting for one would keep the other receipts waiting longer than their SMSC does.
+        return Err(tonic::Status::unavailable("no inbound data processor is healthy"));
+    }
     let call = |channel| {
         let report = report.clone();
         async move { InboundDataClient::new(channel).report_delivery(report).await }
