@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use domain::{
-    delivery::QueueEntry,
+    delivery::{Action, QueueEntry},
     identity::{DeviceKey, IdGenerator, Msisdn, Timestamp},
     phonebook::{
         AccountState, Bearer, Card, PageKey, Pages,
@@ -54,8 +54,14 @@ pub struct Attempt {
     pub told: Vec<Msisdn>,
 }
 
-/// Numbers that got, or were refused, their error message of the day (D-115). Kept over the attempts of a batch.
-pub type Claims = HashMap<Msisdn, bool>;
+/// What is kept over the attempts of a batch.
+#[derive(Default)]
+pub struct Memory {
+    /// Numbers that may get, or were refused, their error message of the day (D-115).
+    pub claims: HashMap<Msisdn, bool>,
+    /// Numbers whose card's open actions are wanted.
+    pub closer: HashSet<Msisdn>,
+}
 
 /// A card that sent something within this time is not asked again whether anything waits for it.
 const AWAKE_MICROS: i64 = 10_000_000;
@@ -66,17 +72,17 @@ impl Processor {
     }
 
     /// Reads and decides.
-    pub async fn attempt(&self, items: &[Item], claims: &mut Claims) -> Result<Attempt, StoreError> {
+    pub async fn attempt(&self, items: &[Item], memory: &mut Memory) -> Result<Attempt, StoreError> {
         let now = self.now();
         let mut batch = Batch::new(items, now);
         batch.read_cards(self).await?;
         batch.assemble(self).await?;
         batch.parse();
-        batch.read_actions(self).await?;
+        batch.read_actions(self, memory).await?;
         batch.read_pages(self).await?;
-        batch.decide(Context { now, ids: &self.ids, policy: &self.policy });
-        batch.claim(self, claims).await?;
-        Ok(batch.finish(claims))
+        batch.decide(Context { now, ids: &self.ids, policy: &self.policy }, memory);
+        batch.claim(self, memory).await?;
+        Ok(batch.finish(&memory.claims))
     }
 
     /// Writes.
@@ -108,6 +114,8 @@ struct Whole {
     card: usize,
     incoming: Incoming,
     parsed: Option<Parsed>,
+    /// Which of the completed long messages it is.
+    completion: Option<usize>,
 }
 
 struct Batch<'a> {
@@ -122,6 +130,8 @@ struct Batch<'a> {
     replies: Vec<(usize, Reply)>,
     unknown: Vec<(Msisdn, usize)>,
     assembly: Assembly,
+    /// Long messages that were applied, or refused for good.
+    done: HashSet<usize>,
     attempt: Attempt,
 }
 
@@ -138,6 +148,7 @@ impl<'a> Batch<'a> {
             replies: Vec::new(),
             unknown: Vec::new(),
             assembly: Assembly::default(),
+            done: HashSet::new(),
             attempt: Attempt { answers: vec![None; items.len()], ..Attempt::default() },
         }
     }
@@ -157,7 +168,7 @@ impl<'a> Batch<'a> {
         for (msisdn, view) in numbers.into_iter().zip(views) {
             let Some(view) = view else { continue };
             self.by_number.insert(msisdn, Some(self.cards.len()));
-            self.cards.push(Card::new(view, Vec::new()));
+            self.cards.push(Card::new(view));
         }
         Ok(())
     }
@@ -183,12 +194,12 @@ impl<'a> Batch<'a> {
                     let part = Part { key, sequence, user_data_header: others, payload, arrived: self.now };
                     parts.push((at, card, part));
                 }
-                Shape::Secured => self.whole(at, card, received, received.message.payload.clone(), true),
+                Shape::Secured => self.whole(at, card, received, single(received, true), None),
                 Shape::Malformed if active => {
                     self.answer(at, Answer::refused(Reason::Malformed));
                     self.bill(received, Some(card), false);
                 }
-                _ => self.whole(at, card, received, received.message.payload.clone(), false),
+                _ => self.whole(at, card, received, single(received, false), None),
             }
         }
         if !parts.is_empty() {
@@ -211,7 +222,10 @@ impl<'a> Batch<'a> {
         for (at, card, part) in parts {
             let Some(Item::Message(received)) = self.items.get(at) else { continue };
             match self.assembly.add(part) {
-                Some(assembled) => self.whole(at, card, received, assembled.octets, assembled.is_secured),
+                Some(assembled) => {
+                    let octets = (assembled.octets, assembled.is_secured);
+                    self.whole(at, card, received, octets, Some(assembled.completion));
+                }
                 None => {
                     self.answer(at, Answer::of(Outcome::Stored));
                     self.bill(received, Some(card), false);
@@ -221,13 +235,20 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn whole(&mut self, item: usize, card: usize, received: &Received, octets: Bytes, is_secured: bool) {
+    fn whole(
+        &mut self,
+        item: usize,
+        card: usize,
+        received: &Received,
+        (octets, is_secured): (Bytes, bool),
+        completion: Option<usize>,
+    ) {
         let message = &received.message;
         let bearer = if message.bearer() == WireBearer::Ip { Bearer::Ip } else { Bearer::Sms };
         let trace = if message.trace_id.len() == 16 { message.trace_id.clone() } else { Bytes::new() };
         let incoming = Incoming { octets, bearer, reference: message.reference, trace };
         let parsed = is_secured.then_some(Parsed::Unsupported { first_octet: None });
-        self.wholes.push(Whole { item, card, incoming, parsed });
+        self.wholes.push(Whole { item, card, incoming, parsed, completion });
     }
 
     /// SC-AC-01: nothing but a billing event, and once a day an error message and a notice (D-115, SC-ER-04).
@@ -271,8 +292,11 @@ impl<'a> Batch<'a> {
         })
     }
 
-    async fn read_actions(&mut self, processor: &Processor) -> Result<(), StoreError> {
-        let answering = self.wholes.iter().filter(|whole| whole.parsed.as_ref().is_some_and(apply::needs_open_actions));
+    async fn read_actions(&mut self, processor: &Processor, memory: &Memory) -> Result<(), StoreError> {
+        let answering = self.wholes.iter().filter(|whole| {
+            let Some((parsed, card)) = whole.parsed.as_ref().zip(self.cards.get(whole.card)) else { return false };
+            memory.closer.contains(&card.view.subscriber.msisdn) || apply::needs_open_actions(parsed, card)
+        });
         let mut cards: Vec<usize> =
             answering.map(|whole| whole.card).chain(self.checks().map(|(_, card)| card)).collect();
         cards.sort_unstable();
@@ -283,9 +307,15 @@ impl<'a> Batch<'a> {
         let keys: HashMap<DeviceKey, usize> =
             cards.into_iter().filter_map(|card| Some((self.cards.get(card)?.view.device.key, card))).collect();
         let actions = processor.store.open_actions(&keys.keys().copied().collect::<Vec<_>>()).await?;
+        let mut of_card: HashMap<usize, Vec<Action>> = keys.values().map(|card| (*card, Vec::new())).collect();
         for action in actions {
-            if let Some(card) = keys.get(&action.device).and_then(|card| self.cards.get_mut(*card)) {
-                card.open.push(action);
+            if let Some(open) = keys.get(&action.device).and_then(|card| of_card.get_mut(card)) {
+                open.push(action);
+            }
+        }
+        for (card, open) in of_card {
+            if let Some(card) = self.cards.get_mut(card) {
+                card.set_actions(open);
             }
         }
         Ok(())
@@ -295,7 +325,7 @@ impl<'a> Batch<'a> {
         let mut keys: Vec<PageKey> = Vec::with_capacity(self.wholes.len());
         for whole in &self.wholes {
             if let (Some(parsed), Some(card)) = (&whole.parsed, self.cards.get(whole.card)) {
-                apply::pages_needed(parsed, card, &mut keys);
+                apply::pages_needed(&whole.incoming, parsed, card, &mut keys);
             }
         }
         for (_, card) in self.checks() {
@@ -312,17 +342,27 @@ impl<'a> Batch<'a> {
     }
 
     /// Message after message on the same cards and pages.
-    fn decide(&mut self, context: Context<'_>) {
+    fn decide(&mut self, context: Context<'_>, memory: &mut Memory) {
+        let mut waiting = HashSet::new();
         for whole in std::mem::take(&mut self.wholes) {
             let Some(parsed) = whole.parsed else { continue };
             let Some(Item::Message(received)) = self.items.get(whole.item) else { continue };
-            let Some(card) = self.cards.get_mut(whole.card) else { continue };
+            let Some(card) = self.cards.get_mut(whole.card).filter(|_| !waiting.contains(&whole.card)) else {
+                continue;
+            };
             let verdict = apply::apply(&whole.incoming, parsed, card, &mut self.pages, context, &mut self.effects);
             let answer = match verdict.outcome {
                 Decided::Stored => Answer::of(Outcome::Stored),
                 Decided::Duplicate => Answer::of(Outcome::Duplicate),
                 Decided::Refused(reason) => Answer::refused(reason),
+                // It, and what the card sent after it, is done in the next attempt.
+                Decided::LookCloser => {
+                    memory.closer.insert(card.view.subscriber.msisdn);
+                    waiting.insert(whole.card);
+                    continue;
+                }
             };
+            self.done.extend(whole.completion);
             self.answer(whole.item, answer);
             self.bill(received, Some(whole.card), verdict.outcome == Decided::Duplicate);
             self.replies.extend(verdict.reply.map(|reply| (whole.item, reply)));
@@ -345,11 +385,12 @@ impl<'a> Batch<'a> {
     }
 
     /// Error messages that go out once a day and number (D-115): which of them are the first of the day.
-    async fn claim(&mut self, processor: &Processor, claims: &mut Claims) -> Result<(), StoreError> {
+    async fn claim(&mut self, processor: &Processor, memory: &mut Memory) -> Result<(), StoreError> {
         let once_a_day = self.replies.iter().filter(|(_, reply)| reply.once_a_day);
         let numbers = once_a_day.filter_map(|(at, _)| self.items.get(*at)?.msisdn());
         let unknown = self.unknown.iter().map(|(msisdn, _)| *msisdn);
-        let mut asked: Vec<Msisdn> = numbers.chain(unknown).filter(|msisdn| !claims.contains_key(msisdn)).collect();
+        let mut asked: Vec<Msisdn> =
+            numbers.chain(unknown).filter(|msisdn| !memory.claims.contains_key(msisdn)).collect();
         asked.sort_unstable();
         asked.dedup();
         if asked.is_empty() {
@@ -357,12 +398,12 @@ impl<'a> Batch<'a> {
         }
         let claimed = processor.store.claim_error_replies(&asked, self.now).await?;
         for msisdn in asked {
-            claims.insert(msisdn, claimed.contains(&msisdn));
+            memory.claims.insert(msisdn, claimed.contains(&msisdn));
         }
         Ok(())
     }
 
-    fn finish(mut self, claims: &Claims) -> Attempt {
+    fn finish(mut self, claims: &HashMap<Msisdn, bool>) -> Attempt {
         self.notice_unknown(claims);
         for (at, reply) in std::mem::take(&mut self.replies) {
             let Some(Item::Message(received)) = self.items.get(at) else { continue };
@@ -396,12 +437,13 @@ impl<'a> Batch<'a> {
             text: note.text,
         });
         commit.notices.extend(notes);
-        (commit.new_parts, commit.finished_parts) = self.assembly.into_writes();
+        (commit.new_parts, commit.finished_parts) =
+            self.assembly.into_writes(|completion| self.done.contains(&completion));
         attempt.to_queue = self.effects.to_queue;
         attempt
     }
 
-    fn notice_unknown(&mut self, claims: &Claims) {
+    fn notice_unknown(&mut self, claims: &HashMap<Msisdn, bool>) {
         for (msisdn, at) in std::mem::take(&mut self.unknown) {
             if !self.may_tell(claims, msisdn) {
                 continue;
@@ -420,7 +462,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Uses up the number's error message of the day.
-    fn may_tell(&mut self, claims: &Claims, msisdn: Msisdn) -> bool {
+    fn may_tell(&mut self, claims: &HashMap<Msisdn, bool>, msisdn: Msisdn) -> bool {
         let may = claims.get(&msisdn) == Some(&true) && !self.attempt.told.contains(&msisdn);
         if may {
             self.attempt.told.push(msisdn);
@@ -450,6 +492,11 @@ impl<'a> Batch<'a> {
         let card = card.and_then(|card| self.cards.get(card));
         self.attempt.commit.billing.push(billing(received, card, duplicate, self.now));
     }
+}
+
+/// A message that came in one piece, and whether it is a secured packet.
+fn single(received: &Received, is_secured: bool) -> (Bytes, bool) {
+    (received.message.payload.clone(), is_secured)
 }
 
 fn bearer(message: &InboundMessage) -> Bearer {

@@ -50,7 +50,7 @@ pub fn shape(msisdn: Msisdn, user_data_header: &Bytes) -> Shape {
 #[derive(Default)]
 pub struct Assembly {
     messages: HashMap<PartsKey, BTreeMap<u8, Held>>,
-    finished: Vec<PartsKey>,
+    complete: Vec<(PartsKey, BTreeMap<u8, Held>)>,
 }
 
 struct Held {
@@ -61,6 +61,8 @@ struct Held {
 /// A long message with all its parts.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Assembled {
+    /// Names it in [`Assembly::into_writes`].
+    pub completion: usize,
     pub octets: Bytes,
     pub is_secured: bool,
 }
@@ -92,15 +94,24 @@ impl Assembly {
         }
         let header = parts.values().next().map(|held| held.part.user_data_header.clone()).unwrap_or_default();
         let is_secured = shape(key.msisdn, &header) == Shape::Secured;
-        self.finished.push(key);
-        Some(Assembled { octets: octets.freeze(), is_secured })
+        self.complete.push((key, parts));
+        Some(Assembled { completion: self.complete.len() - 1, octets: octets.freeze(), is_secured })
     }
 
-    /// Parts to write, and messages whose parts go.
-    pub fn into_writes(self) -> (Vec<Part>, Vec<PartsKey>) {
-        let waiting = self.messages.into_values().flat_map(BTreeMap::into_values);
-        let new = waiting.filter(|held| !held.is_stored).map(|held| held.part).collect();
-        (new, self.finished)
+    /// Parts to write, and messages whose parts go: those that were `done`. The parts of a complete message that is not
+    /// done yet are kept like those of an incomplete one.
+    pub fn into_writes(self, done: impl Fn(usize) -> bool) -> (Vec<Part>, Vec<PartsKey>) {
+        let mut finished = Vec::new();
+        let mut waiting: Vec<Held> = self.messages.into_values().flat_map(BTreeMap::into_values).collect();
+        for (completion, (key, parts)) in self.complete.into_iter().enumerate() {
+            if done(completion) {
+                finished.push(key);
+            } else {
+                waiting.extend(parts.into_values());
+            }
+        }
+        let new = waiting.into_iter().filter(|held| !held.is_stored).map(|held| held.part).collect();
+        (new, finished)
     }
 }
 
@@ -121,15 +132,24 @@ mod tests {
         assert_eq!(assembly.add(part(1, 11)), None);
         let whole = assembly.add(part(2, 12)).unwrap();
         assert_eq!(whole.octets.as_ref(), [1, 1, 2, 2, 3, 3]);
-        let (new, finished) = assembly.into_writes();
+        let (new, finished) = assembly.into_writes(|_| true);
         assert_eq!((new.len(), finished.len()), (0, 1));
+    }
+
+    #[test]
+    fn a_complete_message_that_is_not_done_keeps_its_parts() {
+        let mut assembly = Assembly::new(vec![part(3, 10)], Timestamp(5));
+        assembly.add(part(1, 11));
+        assert_eq!(assembly.add(part(2, 12)).map(|whole| whole.completion), Some(0));
+        let (new, finished) = assembly.into_writes(|_| false);
+        assert_eq!((new.len(), finished.len()), (2, 0));
     }
 
     #[test]
     fn old_parts_do_not_complete_a_new_message() {
         let mut assembly = Assembly::new(vec![part(3, 1), part(2, 1)], Timestamp(5));
         assert_eq!(assembly.add(part(1, 11)), None);
-        let (new, finished) = assembly.into_writes();
+        let (new, finished) = assembly.into_writes(|_| true);
         assert_eq!((new.len(), finished.len()), (1, 0));
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     after::After,
-    batch::{Attempt, Claims, Processor},
+    batch::{Attempt, Memory, Processor},
     item::{Answer, Item, Outbox},
     plant,
 };
@@ -40,11 +40,11 @@ impl Worker {
 
     /// Everything in the batch is answered when this returns.
     async fn process(&self, items: Vec<Item>) {
-        let mut claims = Claims::new();
+        let mut memory = Memory::default();
         // In order: what is pushed last is done first.
         let mut todo = vec![items];
         while let Some(items) = todo.pop() {
-            match self.store_all(items, &mut claims).await {
+            match self.store_all(items, &mut memory).await {
                 Stored::Done { over } => {
                     if !over.is_empty() {
                         todo.push(over);
@@ -70,11 +70,11 @@ impl Worker {
         }
     }
 
-    async fn store_all(&self, items: Vec<Item>, claims: &mut Claims) -> Stored {
+    async fn store_all(&self, items: Vec<Item>, memory: &mut Memory) -> Stored {
         for _ in 0..CONFLICTS_MAX {
-            match self.store_once(&items, claims).await {
+            match self.store_once(&items, memory).await {
                 Ok(attempt) => {
-                    claims.extend(attempt.told.iter().map(|msisdn| (*msisdn, false)));
+                    memory.claims.extend(attempt.told.iter().map(|msisdn| (*msisdn, false)));
                     return Stored::Done { over: self.done(items, attempt) };
                 }
                 Err(StoreError::Conflict(_)) => {
@@ -91,8 +91,8 @@ impl Worker {
         Stored::Unavailable { items }
     }
 
-    async fn store_once(&self, items: &[Item], claims: &mut Claims) -> Result<Attempt, StoreError> {
-        let mut attempt = self.processor.attempt(items, claims).await?;
+    async fn store_once(&self, items: &[Item], memory: &mut Memory) -> Result<Attempt, StoreError> {
+        let mut attempt = self.processor.attempt(items, memory).await?;
         if plant::ACKNOWLEDGES_BEFORE_COMMIT {
             self.answer_each(items, &attempt.answers);
         }

@@ -12,8 +12,9 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Card {
     pub view: DeviceView,
-    /// Open ordered actions, oldest first, if they were read.
+    /// Open ordered actions, oldest first, once they were read.
     pub open: Vec<Action>,
+    has_actions: bool,
     /// The state must be written.
     pub touched: bool,
     moved: Vec<ActionId>,
@@ -21,8 +22,19 @@ pub struct Card {
 
 impl Card {
     #[must_use]
-    pub fn new(view: DeviceView, open: Vec<Action>) -> Self {
-        Self { view, open, touched: false, moved: Vec::new() }
+    pub fn new(view: DeviceView) -> Self {
+        Self { view, open: Vec::new(), has_actions: false, touched: false, moved: Vec::new() }
+    }
+
+    /// The open actions are read: [`Self::open`] is all there is.
+    pub fn set_actions(&mut self, open: Vec<Action>) {
+        self.open = open;
+        self.has_actions = true;
+    }
+
+    #[must_use]
+    pub fn has_actions(&self) -> bool {
+        self.has_actions
     }
 
     /// Marks an open action as to be written.

@@ -1,9 +1,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::delivery::Content;
+use link::monitor::MonitorTable;
 use proto::inbound::{InboundMessage, Outcome};
 
-use crate::harness::{Card, adn, sms, start, start_with};
+use crate::harness::{Card, adn, adn_row, item, sms, start, start_with};
 
 fn parts(number: u32, reference: u8, octets: &[u8]) -> Vec<InboundMessage> {
     let chunks: Vec<_> = octets.chunks(134).collect();
@@ -59,5 +61,29 @@ async fn parts_that_never_become_whole_are_dropped_and_strangers_leave_none() {
     centre.until("the part is dropped", |centre| centre.store.tables().parts.is_empty()).await;
     assert_eq!(centre.one(parts(1, 7, &long).remove(1)).await, Outcome::Stored);
     assert!(centre.book(1).is_empty());
+    centre.stop().await;
+}
+
+#[tokio::test]
+async fn a_long_message_behind_a_change_of_the_monitor_table_is_read_with_the_new_one() {
+    let mut centre = start().await;
+    centre.subscriber_with(1, |view| view.state.monitor = MonitorTable::default());
+    let row = [&[0], adn_row().to_octets().as_slice()].concat();
+    let action = centre.order(1, Content::Configuration { items: vec![item(6, &row)] });
+    centre.launch(action);
+    let mut card = Card::default();
+    let records: Vec<_> = (1..=6).map(|record| (record, adn(&format!("N{record}")))).collect();
+    // Before the acknowledgement, and in one batch with what comes after it.
+    let first = parts(1, 1, &card.backup_all(&records, 4096));
+    let second = parts(
+        1,
+        2,
+        &card.backup_all(&[(1, adn("AGAIN")), (7, adn("A")), (8, adn("B")), (9, adn("C")), (10, adn("D"))], 4096),
+    );
+    let messages: Vec<_> = first.into_iter().chain([sms(1, vec![0x38, 6, 0])]).chain(second).collect();
+    let outcomes = centre.edge.ingest(messages).await;
+    assert_eq!(outcomes, [(Outcome::Stored, 0); 5]);
+    assert_eq!(centre.book(1).len(), 10);
+    assert_eq!((centre.state(1).checksums, centre.store.tables().parts.len()), (card.table, 0));
     centre.stop().await;
 }

@@ -11,9 +11,9 @@ use link::{
 use super::{Step, acknowledge};
 use crate::phonebook::{DeviceView, EF_ADN, FilePath, Page, PageKey, RecordChange, page};
 
-pub(super) fn pages_needed(records: &[Record], view: &DeviceView, keys: &mut Vec<PageKey>) {
+pub(super) fn pages_needed(records: &[Record], view: &DeviceView, monitor: &MonitorTable, keys: &mut Vec<PageKey>) {
     for record in records {
-        let Some(row) = view.state.monitor.row(record.monitor_index) else { continue };
+        let Some(row) = monitor.row(record.monitor_index) else { continue };
         let file = FilePath { df: row.df, ef: row.ef };
         let Some((key, _)) = PageKey::of(view.device.key, file, record.record_number) else { continue };
         if keys.last() != Some(&key) {

@@ -2,12 +2,13 @@
 //!
 //! Order of use: [`parse`], then read what [`pages_needed`] and [`needs_open_actions`] name, then [`apply`] for each
 //! message of the card in order on the same [`Card`] and [`Pages`], then commit all of it with the [`Effects`]. Nothing is
-//! changed by a message that is refused, except the counter of its link.
+//! changed by a message that is refused, except the counter of its link, and by one that needs a closer look.
 
 mod answers;
 mod backup;
 mod comparison;
 mod restore_request;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -123,6 +124,8 @@ pub enum Outcome {
     Stored,
     Duplicate,
     Refused(Reason),
+    /// Nothing is changed yet: read the card's open actions and apply again.
+    LookCloser,
 }
 
 /// Outcome of a message, and the error message that goes straight to its sender (SC-OC-03).
@@ -197,24 +200,31 @@ fn is_from_card(message: &Message) -> bool {
     }
 }
 
-/// Whether [`apply`] wants the card's open actions.
+/// Whether [`apply`] wants the card's open actions, as far as can be told now; see [`Outcome::LookCloser`].
 #[must_use]
-pub fn needs_open_actions(parsed: &Parsed) -> bool {
+pub fn needs_open_actions(parsed: &Parsed, card: &Card) -> bool {
+    is_answer(parsed)
+        || matches!(parsed, Parsed::Message(Message::RestoreRequest { .. }))
+        || tables::is_unreadable(parsed, card)
+}
+
+fn is_answer(parsed: &Parsed) -> bool {
     matches!(
         parsed,
-        Parsed::Message(
-            Message::RestoreAcknowledgement { .. }
-                | Message::ConfigurationAcknowledgement { .. }
-                | Message::RestoreRequest { .. }
-        )
+        Parsed::Message(Message::RestoreAcknowledgement { .. } | Message::ConfigurationAcknowledgement { .. })
     )
 }
 
 /// The pages that [`apply`] will look at; those that do not exist are simply not handed in.
-pub fn pages_needed(parsed: &Parsed, card: &Card, keys: &mut Vec<PageKey>) {
+pub fn pages_needed(incoming: &Incoming, parsed: &Parsed, card: &Card, keys: &mut Vec<PageKey>) {
+    if card.has_actions() {
+        tables::pages_needed(incoming, card, keys);
+    }
     let Parsed::Message(message) = parsed else { return };
     match message {
-        Message::Backup { records, .. } => backup::pages_needed(records, &card.view, keys),
+        Message::Backup { records, .. } => {
+            backup::pages_needed(records, &card.view, &card.view.state.monitor, keys);
+        }
         Message::RestoreAcknowledgement { .. } => answers::pages_needed(card, keys),
         Message::RestoreRequest { .. } => book_pages(&card.view, keys),
         _ => {}
@@ -251,10 +261,14 @@ pub fn apply(
     match repeat(incoming, hash, &card.view.state, context) {
         Repeat::No => {}
         // The same answer to another action is no repeat: two restores of one record are acknowledged by equal octets.
-        Repeat::Duplicate if incoming.bearer == Bearer::Sms && needs_open_actions(&parsed) && awaits_answer(card) => {}
+        Repeat::Duplicate if incoming.bearer == Bearer::Sms && is_answer(&parsed) && awaits_answer(card) => {}
         Repeat::Duplicate => return duplicate(incoming, card, context, effects),
         Repeat::OldCounter => return Verdict::refused(Reason::KeyOrCounterRefused, None),
     }
+    let parsed = match tables::choose(incoming, parsed, card) {
+        tables::Choice::Read(parsed) => parsed,
+        tables::Choice::LookCloser => return Verdict { outcome: Outcome::LookCloser, reply: None },
+    };
     if let (Bearer::Ip, Some(counter)) = (incoming.bearer, incoming.reference) {
         card.view.state.uplink_counter = u32::try_from(counter).unwrap_or(u32::MAX);
         card.touched = true;

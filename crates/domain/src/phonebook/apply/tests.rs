@@ -66,7 +66,7 @@ impl Centre {
         };
         let state = DeviceState { monitor: MonitorTable::new(rows), ..DeviceState::default() };
         Self {
-            card: Card::new(DeviceView { subscriber, device, state }, Vec::new()),
+            card: Card::new(DeviceView { subscriber, device, state }),
             pages: HashMap::new(),
             journal: Vec::new(),
             notes: Vec::new(),
@@ -93,10 +93,29 @@ impl Centre {
     fn receive_on(&mut self, octets: &[u8], bearer: Bearer, reference: Option<u64>) -> Verdict {
         self.pass(1);
         let incoming = Incoming { octets: Bytes::copy_from_slice(octets), bearer, reference, trace: Bytes::new() };
-        let parsed = parse(octets, &self.card.view.state.monitor);
-        let mut keys = Vec::new();
-        pages_needed(&parsed, &self.card, &mut keys);
-        self.step(keys, |card, pages, context, effects| apply(&incoming, parsed, card, pages, context, effects))
+        // As the service does: the actions are read only when the domain asks for them.
+        let open = std::mem::take(&mut self.card.open);
+        let mut parsed = parse(octets, &self.card.view.state.monitor);
+        self.card = Card::new(self.card.view.clone());
+        let mut read = needs_open_actions(&parsed, &self.card);
+        loop {
+            if read {
+                self.card.set_actions(open.clone());
+            }
+            let mut keys = Vec::new();
+            pages_needed(&incoming, &parsed, &self.card, &mut keys);
+            let verdict = self
+                .step(keys, |card, pages, context, effects| apply(&incoming, parsed, card, pages, context, effects));
+            if verdict.outcome != Outcome::LookCloser {
+                if !read {
+                    self.card.open.splice(0..0, open);
+                }
+                return verdict;
+            }
+            assert!(!read, "asked twice");
+            read = true;
+            parsed = parse(octets, &self.card.view.state.monitor);
+        }
     }
 
     fn sweep(&mut self) -> bool {
@@ -587,6 +606,45 @@ fn the_monitor_table_changes_with_the_acknowledgement_and_loses_nothing() {
     }
     assert_eq!((centre.record(1), centre.record(2)), (Some(adn("ANNA")), Some(adn("BEN"))));
     assert_eq!(centre.card.view.state.checksums, card.table);
+}
+
+/// Sends a configuration with these monitor rows to the card.
+fn configure(centre: &mut Centre, rows: &[(u8, MonitorRow)]) {
+    let items = rows.iter().map(|(index, row)| ConfigurationItem {
+        cid: 6,
+        data: [vec![*index], row.to_octets().to_vec()].concat().into(),
+        progress: Progress::Open,
+    });
+    let content = Content::Configuration { items: items.collect() };
+    let context = Context { now: centre.now, ids: &centre.ids, policy: &centre.policy };
+    let action = new_action(&centre.card, content, Bearer::Sms, &Bytes::new(), context);
+    centre.card.open.push(action);
+    centre.launch();
+}
+
+#[test]
+fn backups_in_the_new_form_may_come_before_the_acknowledgement() {
+    // A new card: nothing of it is known, its first backups are more urgent to it than the acknowledgement.
+    let mut centre = Centre::new(Vec::new());
+    configure(&mut centre, &[(0, row(0, 100, 0, 28))]);
+    let mut card = ModelCard::adn();
+    for number in 1..=5 {
+        assert_eq!(centre.receive(&card.backup(number, &adn("NEW"))).outcome, Outcome::Stored);
+    }
+    assert_eq!((centre.book().len(), &centre.card.view.state.checksums), (5, &card.table));
+    centre.receive(&[0x38, 6, 0]);
+    assert_eq!((&centre.card.view.state.checksums, centre.card.open.len()), (&card.table, 0));
+    // A row gets longer: in flight is the old form, then the new one; both are read as what they are.
+    let wide = row(0, 100, 0, 30);
+    configure(&mut centre, &[(0, wide)]);
+    centre.receive(&card.backup(6, &adn("OLD")));
+    assert_eq!(centre.record(6), Some(adn("OLD")));
+    let mut card = ModelCard { rows: vec![wide], ..ModelCard::default() };
+    let wider: Bytes = [adn("WIDE").as_ref(), &[1, 2]].concat().into();
+    centre.receive(&card.backup(7, &wider));
+    assert_eq!((centre.record(7), centre.record(6).map(|record| record.slice(..28))), (Some(wider), Some(adn("OLD"))));
+    assert_eq!((&centre.card.view.state.checksums, centre.card.view.state.mismatch_since), (&card.table, None));
+    assert!(centre.acknowledgements.iter().all(|records| records[2] == 0));
 }
 
 #[test]
