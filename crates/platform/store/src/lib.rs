@@ -3,11 +3,19 @@
 //!
 //! All SQL of the project is here. A batch of inbound messages is read in two trips ([`InboundStore::devices`],
 //! [`InboundStore::pages`]), merged in Rust by `domain`, and written in one ([`InboundStore::commit`]).
+//! [`open`] chooses the implementation: [`postgres::PostgresStore`] or [`sqlite::SqliteStore`].
+
+mod config;
+pub mod migrate;
+pub mod postgres;
+mod rows;
+pub mod sqlite;
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+pub use config::{StoreConfig, Stores, open};
 use domain::{
     delivery::{Action, ActionId, State},
     identity::{DeviceId, DeviceKey, Msisdn, SubscriberId, Timestamp},

@@ -1,0 +1,203 @@
+//! Accounts as a whole: made, read, moved to another card or number, erased; and the sessions of their devices. Each
+//! function runs within the caller's transaction.
+
+use std::collections::HashSet;
+
+use domain::{
+    delivery::Action,
+    identity::{DeviceId, Msisdn, SubscriberId},
+    phonebook::{Device, DeviceState},
+};
+
+use super::{
+    Connection,
+    columns::{self, Column, DEVICE, SUBSCRIBER, clean, column, get, octet},
+    pool::Params,
+    times::At,
+};
+use crate::{Account, Audit, NewAccount, Result, SessionUpdate, rows};
+
+pub async fn create(connection: &Connection, new: &[NewAccount]) -> Result<()> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let columns = [
+        column(new, |account| account.subscriber.id.0),
+        column(new, |account| clean(&account.subscriber.tenant)),
+        column(new, |account| account.subscriber.msisdn.to_i64()),
+        column(new, |account| clean(&account.subscriber.name)),
+        column(new, |account| rows::account_state_code(account.subscriber.state)),
+    ];
+    let insert = "INSERT INTO subscriber (id, tenant, msisdn, name, state) \
+                  SELECT * FROM UNNEST($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::smallint[]) \
+                  ON CONFLICT (msisdn, tenant) DO NOTHING RETURNING msisdn";
+    let written = connection.query(insert, &columns::params(&columns)).await?;
+    let mut written: HashSet<i64> = written.iter().map(|row| get(row, 0)).collect::<Result<_>>()?;
+    // A number that is there twice was written once.
+    if let Some(account) = new.iter().find(|account| !written.remove(&account.subscriber.msisdn.to_i64())) {
+        return Err(rows::number_exists(account.subscriber.msisdn));
+    }
+    let devices: Vec<_> = new.iter().map(|account| (&account.device, &account.state)).collect();
+    let actions: Vec<Action> = new.iter().flat_map(|account| account.actions.iter().cloned()).collect();
+    insert_devices(connection, &devices).await?;
+    insert_actions(connection, &actions).await
+}
+
+async fn insert_devices(connection: &Connection, devices: &[(&Device, &DeviceState)]) -> Result<()> {
+    let columns = [
+        column(devices, |(device, _)| device.key.subscriber.0),
+        column(devices, |(device, _)| device.key.device.0),
+        column(devices, |(device, _)| clean(&device.iccid)),
+        column(devices, |(device, _)| rows::profile_code(device.profile)),
+        column(devices, |(device, _)| octet(device.bearer.code())),
+        column(devices, |(device, _)| device.ip_key.as_ref().map(|key| key.to_vec())),
+        column(devices, |(device, _)| At(device.opened)),
+        column(devices, |(device, _)| device.closed.map(At)),
+    ];
+    let types = ["bigint", "bigint", "text", "smallint", "smallint", "bytea", "timestamptz", "timestamptz"];
+    let insert = format!(
+        "INSERT INTO device (subscriber_id, id, iccid, profile, bearer, ip_key, opened, closed) \
+         SELECT * FROM UNNEST({}) ON CONFLICT (iccid) DO NOTHING RETURNING iccid",
+        columns::arguments(&types, 1)
+    );
+    let written = connection.query(&insert, &columns::params(&columns)).await?;
+    let mut written: HashSet<String> = written.iter().map(|row| get(row, 0)).collect::<Result<_>>()?;
+    if let Some((device, _)) = devices.iter().find(|(device, _)| !written.remove(&clean(&device.iccid))) {
+        return Err(rows::iccid_exists(&device.iccid));
+    }
+    let columns = [
+        column(devices, |(device, _)| device.key.subscriber.0),
+        column(devices, |(device, _)| device.key.device.0),
+        column(devices, |(_, state)| state.version),
+        column(devices, |(_, state)| i64::from(state.downlink_counter)),
+        column(devices, |(_, state)| state.mismatch_since.map(At)),
+        column(devices, |(_, state)| state.to_octets()),
+    ];
+    let insert = "INSERT INTO device_state (subscriber_id, device_id, version, downlink_counter, mismatch_since, data) \
+                  SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::bytea[])";
+    connection.execute(insert, &columns::params(&columns)).await.map(drop)
+}
+
+async fn insert_actions(connection: &Connection, actions: &[Action]) -> Result<()> {
+    if actions.is_empty() {
+        return Ok(());
+    }
+    let arguments = columns::arguments(&columns::ACTION_TYPES, 1);
+    let insert = format!("{} SELECT * FROM UNNEST({arguments})", columns::INSERT_ACTION);
+    connection.execute(&insert, &columns::params(&columns::action_columns(actions))).await.map(drop)
+}
+
+/// Accounts that meet the condition on `s`, by number, each with its open device first.
+pub async fn read(connection: &Connection, condition: &str, params: Params<'_>) -> Result<Vec<Account>> {
+    let sql = format!(
+        "SELECT {SUBSCRIBER}, {DEVICE} FROM subscriber s JOIN device d ON d.subscriber_id = s.id \
+         JOIN device_state t ON t.subscriber_id = d.subscriber_id AND t.device_id = d.id \
+         WHERE {condition} ORDER BY s.msisdn, d.closed DESC NULLS FIRST"
+    );
+    let mut accounts: Vec<Account> = Vec::new();
+    for row in connection.query(&sql, params).await? {
+        let subscriber = columns::subscriber(&row, 0)?;
+        let device = columns::device(&row, 5)?;
+        match accounts.last_mut().filter(|account| account.subscriber.id == subscriber.id) {
+            Some(account) => account.devices.push(device),
+            None => accounts.push(Account { subscriber, devices: vec![device] }),
+        }
+    }
+    Ok(accounts)
+}
+
+/// Holds the subscriber's row until the transaction ends; number and legal hold.
+async fn lock(connection: &Connection, id: SubscriberId) -> Result<(i64, bool)> {
+    let sql = "SELECT msisdn, legal_hold FROM subscriber WHERE id = $1 FOR UPDATE";
+    let found = connection.query(sql, &[&id.0]).await?;
+    let row = found.first().ok_or_else(|| rows::no_subscriber(id))?;
+    Ok((get(row, 0)?, get(row, 1)?))
+}
+
+pub async fn replace_card(
+    connection: &Connection,
+    device: &Device,
+    state: &DeviceState,
+    actions: &[Action],
+    audit: &Audit,
+) -> Result<()> {
+    let id = device.key.subscriber;
+    lock(connection, id).await?;
+    let at = At(audit.at);
+    let close = "UPDATE device SET closed = $2 WHERE subscriber_id = $1 AND closed IS NULL RETURNING id";
+    for row in connection.query(close, &[&id.0, &at]).await? {
+        let old: i64 = get(&row, 0)?;
+        // A batch that read the old card's state must not write its book any more: it is read-only (D-112).
+        let guard = "UPDATE device_state SET version = version + 1, mismatch_since = NULL \
+                     WHERE subscriber_id = $1 AND device_id = $2";
+        connection.execute(guard, &[&id.0, &old]).await?;
+        let cancel = "UPDATE outbound_action SET state = 5, cause = $3, due = $4 \
+                      WHERE subscriber_id = $1 AND device_id = $2 AND state < 3";
+        connection.execute(cancel, &[&id.0, &old, &rows::CARD_REPLACED, &at]).await?;
+    }
+    insert_devices(connection, &[(device, state)]).await?;
+    insert_actions(connection, actions).await
+}
+
+pub async fn change_number(connection: &Connection, id: SubscriberId, msisdn: Msisdn) -> Result<()> {
+    lock(connection, id).await?;
+    let update = "UPDATE subscriber s SET msisdn = $2 WHERE s.id = $1 AND NOT EXISTS \
+                  (SELECT FROM subscriber o WHERE o.msisdn = $2 AND o.tenant = s.tenant AND o.id <> s.id)";
+    if connection.execute(update, &[&id.0, &msisdn.to_i64()]).await? == 0 {
+        return Err(rows::number_exists(msisdn));
+    }
+    // What still waits goes to the subscriber, not to whoever gets the old number.
+    let update = "UPDATE outbound_action SET msisdn = $2 WHERE subscriber_id = $1 AND state < 3";
+    connection.execute(update, &[&id.0, &msisdn.to_i64()]).await.map(drop)
+}
+
+/// Deletes by subscriber, and by number where a row has no subscriber; how many rows.
+pub async fn erase(connection: &Connection, id: SubscriberId) -> Result<u64> {
+    let (number, held) = lock(connection, id).await?;
+    if held {
+        return Err(rows::legal_hold(id));
+    }
+    // The states first: a batch that is being committed holds one of them, and from here on none can be.
+    let mut erased = connection.execute("DELETE FROM device_state WHERE subscriber_id = $1", &[&id.0]).await?;
+    let sessions = "DELETE FROM ip_session WHERE device_id IN (SELECT id FROM device WHERE subscriber_id = $1)";
+    erased += connection.execute(sessions, &[&id.0]).await?;
+    for table in ["book_page", "book_change", "outbound_action", "device"] {
+        let delete = format!("DELETE FROM {table} WHERE subscriber_id = $1");
+        erased += connection.execute(&delete, &[&id.0]).await?;
+    }
+    let delete = "DELETE FROM billing_event WHERE subscriber_id = $1 OR msisdn = $2";
+    erased += connection.execute(delete, &[&id.0, &number]).await?;
+    for table in ["notice", "message_part", "error_reply"] {
+        let delete = format!("DELETE FROM {table} WHERE msisdn = $1");
+        erased += connection.execute(&delete, &[&number]).await?;
+    }
+    Ok(erased + connection.execute("DELETE FROM subscriber WHERE id = $1", &[&id.0]).await?)
+}
+
+pub async fn register_sessions(connection: &Connection, sessions: &SessionUpdate) -> Result<Vec<DeviceId>> {
+    let SessionUpdate { endpoint, snapshot, at, .. } = sessions;
+    let ids = |devices: &[DeviceId]| {
+        let mut ids: Vec<i64> = devices.iter().map(|device| device.0).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    };
+    let opened = ids(&sessions.opened);
+    if *snapshot {
+        let delete = "DELETE FROM ip_session WHERE endpoint = $1 AND device_id <> ALL($2)";
+        connection.execute(delete, &[endpoint, &opened]).await?;
+    }
+    // Closed before opened: a device that is in both has come back.
+    let delete = "DELETE FROM ip_session WHERE endpoint = $1 AND device_id = ANY($2)";
+    connection.execute(delete, &[endpoint, &ids(&sessions.closed)]).await?;
+    // A snapshot says what is held, not when it was opened: it takes no session from another endpoint.
+    let upsert = "INSERT INTO ip_session (device_id, endpoint, at) SELECT u.id, $2, $3 FROM UNNEST($1::bigint[]) AS u(id) \
+                  ON CONFLICT (device_id) DO UPDATE SET endpoint = EXCLUDED.endpoint, at = greatest(ip_session.at, EXCLUDED.at) \
+                  WHERE ip_session.endpoint = EXCLUDED.endpoint OR (NOT $4 AND ip_session.at <= EXCLUDED.at) \
+                  RETURNING device_id";
+    let columns: [Column<'_>; 4] =
+        [Box::new(opened.clone()), Box::new(clean(endpoint)), Box::new(At(*at)), Box::new(*snapshot)];
+    let written = connection.query(upsert, &columns::params(&columns)).await?;
+    let written: HashSet<i64> = written.iter().map(|row| get(row, 0)).collect::<Result<_>>()?;
+    Ok(opened.into_iter().filter(|id| !written.contains(id)).map(DeviceId).collect())
+}

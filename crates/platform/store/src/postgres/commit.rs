@@ -1,0 +1,220 @@
+//! One batch as one statement.
+//!
+//! Each table that has something to write is a `WITH` part over `UNNEST`ed arrays; what has nothing is left out. A single
+//! statement is a transaction by itself: it costs one trip, its answer is the commit's, and no half of it can ever be
+//! written. The main query counts the device states that were still as read and divides by zero when one was not.
+
+use super::{
+    columns::{self, Column, column, octet},
+    pool::Connection,
+    times::At,
+};
+use crate::{Audit, InboundCommit, Result, StoreError, rows};
+use domain::phonebook::Change;
+
+/// The statement while it is put together.
+#[derive(Default)]
+struct Statement<'a> {
+    parts: Vec<String>,
+    columns: Vec<Column<'a>>,
+}
+
+impl<'a> Statement<'a> {
+    /// `sql` is handed the arguments of `UNNEST`.
+    fn part(&mut self, name: &str, types: &[&str], columns: Vec<Column<'a>>, sql: impl FnOnce(&str) -> String) {
+        let arguments = columns::arguments(types, self.columns.len() + 1);
+        self.parts.push(format!("{name} AS ({})", sql(&arguments)));
+        self.columns.extend(columns);
+    }
+}
+
+/// `batch` is settled ([`rows::settle`]).
+pub async fn write(connection: &Connection, batch: &InboundCommit, audit: Option<&Audit>) -> Result<()> {
+    let any_state = vec![columns::any_state(); batch.moved_actions.len()];
+    let mut statement = Statement::default();
+    states(&mut statement, batch);
+    books(&mut statement, batch);
+    if !batch.new_actions.is_empty() {
+        let columns = columns::action_columns(&batch.new_actions);
+        statement.part("action", &columns::ACTION_TYPES, columns, |arguments| {
+            format!("{} SELECT * FROM UNNEST({arguments})", columns::INSERT_ACTION)
+        });
+    }
+    if !batch.moved_actions.is_empty() {
+        let columns = columns::move_columns(&batch.moved_actions, &any_state);
+        statement.part("moved", &columns::MOVE_TYPES, columns, columns::move_sql);
+    }
+    signals(&mut statement, batch);
+    parts(&mut statement, batch);
+    if let Some(Audit { at, who, what }) = audit {
+        let columns: Vec<Column<'_>> =
+            vec![Box::new(vec![At(*at)]), Box::new(vec![columns::clean(who)]), Box::new(vec![columns::clean(what)])];
+        statement.part("audit", &["timestamptz", "text", "text"], columns, |arguments| {
+            format!("INSERT INTO audit (at, who, what) SELECT * FROM UNNEST({arguments})")
+        });
+    }
+    run(connection, statement, batch.states.len()).await
+}
+
+async fn run(connection: &Connection, mut statement: Statement<'_>, states: usize) -> Result<()> {
+    if statement.parts.is_empty() {
+        return Ok(());
+    }
+    let mut sql = format!("WITH {} SELECT ", statement.parts.join(", "));
+    if states == 0 {
+        sql.push('1');
+    } else {
+        let expected = i64::try_from(states).unwrap_or(i64::MAX);
+        statement.columns.push(Box::new(expected));
+        let last = statement.columns.len();
+        sql.push_str(&format!("1 / (CASE WHEN (SELECT count(*) FROM state) = ${last}::bigint THEN 1 ELSE 0 END)"));
+    }
+    let written = connection.query(&sql, &columns::params(&statement.columns)).await;
+    written.map(drop).map_err(|error| match error {
+        StoreError::Conflict(_) => StoreError::Conflict("the state of a device changed meanwhile".into()),
+        other => other,
+    })
+}
+
+fn states<'a>(statement: &mut Statement<'a>, batch: &'a InboundCommit) {
+    let states = &batch.states;
+    if states.is_empty() {
+        return;
+    }
+    let columns = vec![
+        column(states, |(device, _)| device.subscriber.0),
+        column(states, |(device, _)| device.device.0),
+        column(states, |(_, state)| state.version),
+        column(states, |(_, state)| state.mismatch_since.map(At)),
+        column(states, |(_, state)| state.to_octets()),
+    ];
+    statement.part("state", &["bigint", "bigint", "bigint", "timestamptz", "bytea"], columns, |arguments| {
+        format!(
+            "UPDATE device_state t SET version = t.version + 1, mismatch_since = u.mismatch_since, data = u.data \
+             FROM UNNEST({arguments}) AS u(subscriber, device, version, mismatch_since, data) \
+             WHERE t.subscriber_id = u.subscriber AND t.device_id = u.device AND t.version = u.version RETURNING 1"
+        )
+    });
+}
+
+fn books<'a>(statement: &mut Statement<'a>, batch: &'a InboundCommit) {
+    let pages = &batch.pages;
+    if !pages.is_empty() {
+        let columns = vec![
+            column(pages, |(key, _)| key.device.subscriber.0),
+            column(pages, |(key, _)| key.device.device.0),
+            column(pages, |(key, _)| rows::file_code(key.file)),
+            column(pages, |(key, _)| octet(key.page)),
+            column(pages, |(_, page)| page.to_octets()),
+        ];
+        statement.part("page", &["bigint", "bigint", "integer", "smallint", "bytea"], columns, |arguments| {
+            format!(
+                "INSERT INTO book_page (subscriber_id, device_id, file, page, data) SELECT * FROM UNNEST({arguments}) \
+                 ON CONFLICT (subscriber_id, device_id, file, page) DO UPDATE SET data = EXCLUDED.data"
+            )
+        });
+    }
+    let changes = &batch.changes;
+    if !changes.is_empty() {
+        let columns = vec![
+            column(changes, |change| change.device.subscriber.0),
+            column(changes, |change| change.device.device.0),
+            column(changes, |change| At(change.at)),
+            column(changes, |change| change.id),
+            column(changes, |change| change.dedup.cast_signed()),
+            column(changes, |change| octet(change.source.code())),
+            column(changes, |change| Change::records_to_octets(&change.records)),
+        ];
+        let types = ["bigint", "bigint", "timestamptz", "bigint", "bigint", "smallint", "bytea"];
+        statement.part("change", &types, columns, |arguments| {
+            format!(
+                "INSERT INTO book_change (subscriber_id, device_id, at, id, dedup, source, data) \
+                 SELECT * FROM UNNEST({arguments})"
+            )
+        });
+    }
+}
+
+fn signals<'a>(statement: &mut Statement<'a>, batch: &'a InboundCommit) {
+    let events = &batch.billing;
+    if !events.is_empty() {
+        let columns = vec![
+            column(events, |event| At(event.at)),
+            column(events, |event| event.msisdn.map(|number| number.to_i64())),
+            column(events, |event| event.subscriber.map(|id| id.0)),
+            column(events, |event| i32::try_from(event.octets).unwrap_or(i32::MAX)),
+            column(events, |event| event.first_octet.map(octet)),
+            column(events, |event| event.duplicate),
+            column(events, |event| columns::clean(&event.channel)),
+            column(events, |event| event.account_state),
+        ];
+        let types = ["timestamptz", "bigint", "bigint", "integer", "smallint", "boolean", "text", "text"];
+        statement.part("billing", &types, columns, |arguments| {
+            format!(
+                "INSERT INTO billing_event (at, msisdn, subscriber_id, octets, first_octet, duplicate, channel, \
+                 account_state) SELECT * FROM UNNEST({arguments})"
+            )
+        });
+    }
+    if !batch.notices.is_empty() {
+        let columns = notice_columns(&batch.notices);
+        statement.part("notice", &NOTICE_TYPES, columns, notice_sql);
+    }
+}
+
+pub const NOTICE_TYPES: [&str; 4] = ["timestamptz", "bigint", "text", "text"];
+
+pub fn notice_columns(notices: &[crate::Notice]) -> Vec<Column<'_>> {
+    vec![
+        column(notices, |notice| At(notice.at)),
+        column(notices, |notice| notice.msisdn.map(|number| number.to_i64())),
+        column(notices, |notice| columns::clean(&notice.kind)),
+        column(notices, |notice| columns::clean(&notice.text)),
+    ]
+}
+
+pub fn notice_sql(arguments: &str) -> String {
+    format!("INSERT INTO notice (at, msisdn, kind, text) SELECT * FROM UNNEST({arguments})")
+}
+
+fn parts<'a>(statement: &mut Statement<'a>, batch: &'a InboundCommit) {
+    let parts = &batch.new_parts;
+    if !parts.is_empty() {
+        let columns = vec![
+            column(parts, |part| part.key.msisdn.to_i64()),
+            column(parts, |part| i32::from(part.key.reference)),
+            column(parts, |part| octet(part.key.total)),
+            column(parts, |part| octet(part.sequence)),
+            column(parts, |part| part.user_data_header.to_vec()),
+            column(parts, |part| part.payload.to_vec()),
+            column(parts, |part| At(part.arrived)),
+        ];
+        let types = ["bigint", "integer", "smallint", "smallint", "bytea", "bytea", "timestamptz"];
+        statement.part("part", &types, columns, |arguments| {
+            format!(
+                "INSERT INTO message_part (msisdn, reference, total, sequence, user_data_header, payload, arrived) \
+                 SELECT * FROM UNNEST({arguments}) ON CONFLICT (msisdn, reference, total, sequence) DO UPDATE \
+                 SET user_data_header = EXCLUDED.user_data_header, payload = EXCLUDED.payload, arrived = EXCLUDED.arrived"
+            )
+        });
+    }
+    let finished = &batch.finished_parts;
+    if !finished.is_empty() {
+        statement.part("finished", &PARTS_KEY_TYPES, parts_key_columns(finished), |arguments| {
+            format!(
+                "DELETE FROM message_part p USING UNNEST({arguments}) AS u(msisdn, reference, total) \
+                 WHERE p.msisdn = u.msisdn AND p.reference = u.reference AND p.total = u.total"
+            )
+        });
+    }
+}
+
+pub const PARTS_KEY_TYPES: [&str; 3] = ["bigint", "integer", "smallint"];
+
+pub fn parts_key_columns(keys: &[crate::PartsKey]) -> Vec<Column<'_>> {
+    vec![
+        column(keys, |key| key.msisdn.to_i64()),
+        column(keys, |key| i32::from(key.reference)),
+        column(keys, |key| octet(key.total)),
+    ]
+}

@@ -1,0 +1,333 @@
+//! Rows as both databases keep them, and the domain's values: what the two implementations share.
+//!
+//! Whatever does not decode is [`StoreError::Corrupt`], never a panic.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use domain::{
+    delivery::{Action, ActionId, Content, Launched, State},
+    identity::{DeviceId, DeviceKey, Msisdn, SubscriberId, Timestamp},
+    octets::CorruptValue,
+    phonebook::{
+        AccountState, Bearer, Change, Device, DeviceState, FilePath, Page, PageKey, Profile, Source, Subscriber,
+    },
+};
+
+use crate::{InboundCommit, Part, PartsKey, QueuedAction, Result, StoreError};
+
+/// The tenant of whoever comes in by a number (D-113).
+pub const DEFAULT_TENANT: &str = "default";
+/// Octets of one trace identifier.
+const TRACE_OCTETS: usize = 16;
+/// Cause of actions that a new card made pointless (D-112).
+pub const CARD_REPLACED: &str = "card replaced";
+
+impl From<CorruptValue> for StoreError {
+    fn from(fault: CorruptValue) -> Self {
+        Self::Corrupt(fault.to_string())
+    }
+}
+
+fn corrupt(what: &str, value: impl std::fmt::Display) -> StoreError {
+    StoreError::Corrupt(format!("{what}: {value} is not known"))
+}
+
+pub fn key(subscriber: i64, device: i64) -> DeviceKey {
+    DeviceKey { subscriber: SubscriberId(subscriber), device: DeviceId(device) }
+}
+
+/// A stored number; never shown in full in the error.
+pub fn msisdn(value: i64) -> Result<Msisdn> {
+    Msisdn::from_i64(value).map_err(|_| StoreError::Corrupt("a stored number is not E.164".into()))
+}
+
+/// DF and EF in one integer.
+pub fn file_code(file: FilePath) -> i32 {
+    (u32::from(file.df) << 16 | u32::from(file.ef)).cast_signed()
+}
+
+pub fn file_from(code: i32) -> FilePath {
+    let [a, b, c, d] = code.to_be_bytes();
+    FilePath { df: u16::from_be_bytes([a, b]), ef: u16::from_be_bytes([c, d]) }
+}
+
+pub fn page_key(device: DeviceKey, file: i32, page: i16) -> Result<PageKey> {
+    let page = u8::try_from(page).map_err(|_| corrupt("page number", page))?;
+    Ok(PageKey { device, file: file_from(file), page })
+}
+
+pub fn account_state_code(state: AccountState) -> i16 {
+    match state {
+        AccountState::Active => 0,
+        AccountState::Suspended => 1,
+        AccountState::ServiceOff => 2,
+    }
+}
+
+pub fn account_state(code: i16) -> Result<AccountState> {
+    let all = [AccountState::Active, AccountState::Suspended, AccountState::ServiceOff];
+    all.into_iter().find(|state| account_state_code(*state) == code).ok_or_else(|| corrupt("account state", code))
+}
+
+pub fn profile_code(profile: Profile) -> i16 {
+    match profile {
+        Profile::E1 => 1,
+        Profile::E2 => 2,
+        Profile::E3 => 3,
+    }
+}
+
+pub fn profile(code: i16) -> Result<Profile> {
+    let all = [Profile::E1, Profile::E2, Profile::E3];
+    all.into_iter().find(|profile| profile_code(*profile) == code).ok_or_else(|| corrupt("profile", code))
+}
+
+pub fn bearer(code: i16) -> Result<Bearer> {
+    u8::try_from(code).ok().and_then(Bearer::from_code).ok_or_else(|| corrupt("bearer", code))
+}
+
+pub fn action_state(code: i16) -> Result<State> {
+    u8::try_from(code).ok().and_then(State::from_code).ok_or_else(|| corrupt("action state", code))
+}
+
+/// Action states as bits, for "still in one of".
+pub fn state_bits(states: &[State]) -> i32 {
+    states.iter().fold(0, |bits, state| bits | 1 << state.code())
+}
+
+pub fn join_traces(traces: &[Bytes]) -> Vec<u8> {
+    traces.iter().filter(|trace| trace.len() == TRACE_OCTETS).flatten().copied().collect()
+}
+
+pub fn split_traces(octets: Vec<u8>) -> Vec<Bytes> {
+    let mut rest = Bytes::from(octets);
+    let mut traces = Vec::with_capacity(rest.len() / TRACE_OCTETS);
+    while rest.len() >= TRACE_OCTETS {
+        traces.push(rest.split_to(TRACE_OCTETS));
+    }
+    traces
+}
+
+/// Table 7's subtype (D-54): the first CID of a configuration, the first result of an acknowledgement, otherwise 0.
+pub fn subtype(content: &Content) -> i16 {
+    match content {
+        Content::BackupAcknowledgement { records } => records.get(2).map_or(0, |result| i16::from(*result)),
+        Content::Configuration { items } => items.first().map_or(0, |item| i16::from(item.cid)),
+        Content::Restore { .. } | Content::AddressableRestore { .. } => 0,
+    }
+}
+
+pub fn change(device: DeviceKey, id: i64, at: i64, source: i16, dedup: i64, records: Vec<u8>) -> Result<Change> {
+    let source = u8::try_from(source).ok().and_then(Source::from_code).ok_or_else(|| corrupt("source", source))?;
+    let records = Change::records_from_octets(records)?;
+    Ok(Change { device, id, at: Timestamp(at), source, dedup: dedup.cast_unsigned(), records })
+}
+
+pub fn part(
+    number: i64,
+    reference: i32,
+    total: i16,
+    sequence: i16,
+    header: Vec<u8>,
+    payload: Vec<u8>,
+    arrived: i64,
+) -> Result<Part> {
+    let octet = |value: i16| u8::try_from(value).map_err(|_| corrupt("part number", value));
+    let reference = u16::try_from(reference).map_err(|_| corrupt("part reference", reference))?;
+    Ok(Part {
+        key: PartsKey { msisdn: msisdn(number)?, reference, total: octet(total)? },
+        sequence: octet(sequence)?,
+        user_data_header: header.into(),
+        payload: payload.into(),
+        arrived: Timestamp(arrived),
+    })
+}
+
+/// Columns of `outbound_action` as they come back.
+pub struct ActionRow {
+    pub device: DeviceKey,
+    pub id: i64,
+    pub msisdn: i64,
+    pub created: i64,
+    pub due: i64,
+    pub receipt: Option<i64>,
+    pub attempts: i32,
+    pub state: i16,
+    pub channel: i16,
+    pub link: Option<String>,
+    pub bearer_message_id: Option<String>,
+    pub cause: String,
+    pub content: Vec<u8>,
+    pub traces: Vec<u8>,
+}
+
+impl TryFrom<ActionRow> for Action {
+    type Error = StoreError;
+
+    fn try_from(row: ActionRow) -> Result<Self> {
+        let launched = row.link.zip(row.bearer_message_id);
+        Ok(Self {
+            device: row.device,
+            id: ActionId(row.id),
+            content: Content::from_octets(row.content)?,
+            msisdn: msisdn(row.msisdn)?,
+            channel: bearer(row.channel)?,
+            state: action_state(row.state)?,
+            attempts: u32::try_from(row.attempts).map_err(|_| corrupt("attempts", row.attempts))?,
+            created: Timestamp(row.created),
+            due: Timestamp(row.due),
+            launched: launched.map(|(link, bearer_message_id)| Launched { link, bearer_message_id }),
+            receipt: row.receipt.map(Timestamp),
+            cause: row.cause,
+            traces: split_traces(row.traces),
+        })
+    }
+}
+
+/// Columns of `subscriber` as they come back.
+pub struct SubscriberRow {
+    pub id: i64,
+    pub tenant: String,
+    pub msisdn: i64,
+    pub name: String,
+    pub state: i16,
+}
+
+impl TryFrom<SubscriberRow> for Subscriber {
+    type Error = StoreError;
+
+    fn try_from(row: SubscriberRow) -> Result<Self> {
+        let (msisdn, state) = (msisdn(row.msisdn)?, account_state(row.state)?);
+        Ok(Self { id: SubscriberId(row.id), tenant: row.tenant, msisdn, name: row.name, state })
+    }
+}
+
+/// Columns of `device` and `device_state` as they come back.
+pub struct DeviceRow {
+    pub key: DeviceKey,
+    pub iccid: String,
+    pub profile: i16,
+    pub bearer: i16,
+    pub ip_key: Option<Vec<u8>>,
+    pub opened: i64,
+    pub closed: Option<i64>,
+    pub version: i64,
+    pub downlink_counter: i64,
+    pub state: Vec<u8>,
+}
+
+impl TryFrom<DeviceRow> for (Device, DeviceState) {
+    type Error = StoreError;
+
+    fn try_from(row: DeviceRow) -> Result<Self> {
+        let counter = u32::try_from(row.downlink_counter).map_err(|_| corrupt("counter", row.downlink_counter))?;
+        let state = DeviceState::from_octets(row.state, row.version, counter)?;
+        let device = Device {
+            key: row.key,
+            iccid: row.iccid,
+            profile: profile(row.profile)?,
+            bearer: bearer(row.bearer)?,
+            ip_key: row.ip_key.map(Bytes::from),
+            opened: Timestamp(row.opened),
+            closed: row.closed.map(Timestamp),
+        };
+        Ok((device, state))
+    }
+}
+
+/// A batch made ready to be written: sorted by key, so that two batches lock rows in one order; nothing named twice.
+///
+/// # Errors
+/// `Refused` when a device's state is there twice: the caller merges, for only one of them could be written.
+pub fn settle(mut batch: InboundCommit) -> Result<InboundCommit> {
+    batch.states.sort_by_key(|(device, _)| *device);
+    if batch.states.windows(2).any(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {
+        return Err(StoreError::Refused("a batch holds two states of one device".into()));
+    }
+    batch.pages = last_of_each(batch.pages);
+    batch.pages.sort_by_key(|(key, _)| *key);
+    batch.moved_actions = settle_moves(&mut batch.new_actions, batch.moved_actions);
+    let finished: HashSet<&PartsKey> = batch.finished_parts.iter().collect();
+    batch.new_parts.retain(|part| !finished.contains(&part.key));
+    let parts = batch.new_parts.into_iter().map(|part| ((part.key.clone(), part.sequence), part)).collect();
+    batch.new_parts = last_of_each(parts).into_iter().map(|(_, part)| part).collect();
+    Ok(batch)
+}
+
+/// An action that is new and moved in one batch is new in its last form.
+fn settle_moves(new: &mut [Action], moved: Vec<Action>) -> Vec<Action> {
+    let moved = moved.into_iter().map(|action| ((action.device.subscriber, action.id), action)).collect();
+    let mut moved: HashMap<_, _> = last_of_each(moved).into_iter().collect();
+    for action in new {
+        if let Some(last) = moved.remove(&(action.device.subscriber, action.id)) {
+            *action = last;
+        }
+    }
+    let mut moved: Vec<_> = moved.into_values().collect();
+    moved.sort_by_key(|action| (action.device.subscriber, action.id));
+    moved
+}
+
+/// The last value of each key.
+fn last_of_each<K: std::hash::Hash + Eq, V>(pairs: Vec<(K, V)>) -> Vec<(K, V)> {
+    pairs.into_iter().collect::<HashMap<K, V>>().into_iter().collect()
+}
+
+/// Octets of a page as they are stored.
+pub fn page(octets: Vec<u8>) -> Result<Page> {
+    Ok(Page::from_octets(octets)?)
+}
+
+/// Days since 1970, UTC (D-115: at most one error message a day).
+pub fn utc_day(at: Timestamp) -> i32 {
+    i32::try_from(at.0.div_euclid(86_400_000_000)).unwrap_or(i32::MAX)
+}
+
+/// The first of `count` counters lent to an edge (D-114).
+///
+/// # Errors
+/// `NotFound` without a device, `Refused` when its counters are used up.
+pub fn lent(device: DeviceKey, first: Option<i64>, count: u32) -> Result<u32> {
+    let id = device.device.0;
+    let first = first.ok_or_else(|| StoreError::NotFound(format!("device {id}")))?;
+    let last = first.saturating_add(i64::from(count));
+    u32::try_from(last)
+        .map_err(|_| StoreError::Refused(format!("the downlink counters of device {id} are used up")))?;
+    u32::try_from(first).map_err(|_| corrupt("counter", first))
+}
+
+/// `content`: that of a backup acknowledgement, which travels whole.
+pub fn queued(
+    device: DeviceKey,
+    id: i64,
+    channel: i16,
+    number: i64,
+    content: Option<Vec<u8>>,
+    traces: Vec<u8>,
+) -> Result<QueuedAction> {
+    let acknowledgement = match content.map(Content::from_octets).transpose()? {
+        Some(Content::BackupAcknowledgement { records }) => Some(records),
+        _ => None,
+    };
+    let (channel, msisdn) = (bearer(channel)?, msisdn(number)?);
+    Ok(QueuedAction { device, id: ActionId(id), channel, msisdn, acknowledgement, traces: split_traces(traces) })
+}
+
+pub fn no_subscriber(id: SubscriberId) -> StoreError {
+    StoreError::NotFound(format!("subscriber {}", id.0))
+}
+
+/// The number is masked: the text ends in logs.
+pub fn number_exists(msisdn: Msisdn) -> StoreError {
+    StoreError::Refused(format!("number {msisdn} exists already"))
+}
+
+pub fn iccid_exists(iccid: &str) -> StoreError {
+    StoreError::Refused(format!("ICCID {iccid} exists already"))
+}
+
+/// D-126.
+pub fn legal_hold(id: SubscriberId) -> StoreError {
+    StoreError::Refused(format!("subscriber {} is under a legal hold", id.0))
+}
