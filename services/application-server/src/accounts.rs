@@ -35,9 +35,10 @@ impl Accounts for Service {
         &self,
         request: Request<centre::CreateAccountRequest>,
     ) -> Result<Response<centre::Account>, Status> {
+        let who = audit::user(request.metadata());
         let account =
             request.into_inner().account.ok_or_else(|| errors::invalid("account", "nothing", "an account"))?;
-        self.0.create(std::slice::from_ref(&account)).await?;
+        self.0.create(&who, std::slice::from_ref(&account)).await?;
         Ok(Response::new(self.0.show_account(&account.msisdn).await?))
     }
 
@@ -45,11 +46,12 @@ impl Accounts for Service {
         &self,
         request: Request<centre::CreateAccountsRequest>,
     ) -> Result<Response<centre::CreateAccountsResponse>, Status> {
+        let who = audit::user(request.metadata());
         let accounts = request.into_inner().accounts;
         if accounts.len() > ACCOUNTS_MAX {
             return Err(errors::invalid("accounts", accounts.len(), &format!("at most {ACCOUNTS_MAX} in one call")));
         }
-        let created = self.0.create(&accounts).await?;
+        let created = self.0.create(&who, &accounts).await?;
         Ok(Response::new(centre::CreateAccountsResponse { created }))
     }
 
@@ -125,12 +127,24 @@ impl Accounts for Service {
 
 impl App {
     /// Creates all or none; how many.
-    async fn create(&self, requested: &[centre::NewAccount]) -> Result<u32, Status> {
+    async fn create(&self, who: &str, requested: &[centre::NewAccount]) -> Result<u32, Status> {
         let accounts: Vec<NewAccount> =
             requested.iter().map(|account| self.new_account(account)).collect::<Result<_, _>>()?;
         self.store.create_accounts(&accounts).await.map_err(errors::store)?;
         let actions: Vec<_> = accounts.iter().flat_map(|account| account.actions.clone()).collect();
         self.push(&actions).await;
+        if let (Some(first), Some(last)) = (accounts.first(), accounts.last()) {
+            let (first, last) = (first.subscriber.id.0, last.subscriber.id.0);
+            let what = match accounts.len() {
+                1 => format!("subscriber {first}: account created"),
+                created => format!("{created} accounts created, subscribers {first} to {last}"),
+            };
+            let row = Audit { at: self.now(), who: who.to_owned(), what };
+            // The accounts are there: a missing audit row is reported to us, not to the operator as a failure.
+            if let Err(error) = self.store.commit(InboundCommit::default(), row).await {
+                tracing::error!(%error, who, "the audit row of new accounts was not written");
+            }
+        }
         Ok(u32::try_from(accounts.len()).unwrap_or(u32::MAX))
     }
 

@@ -77,7 +77,7 @@ impl App {
             let view =
                 DeviceView { subscriber: account.subscriber.clone(), device: device.clone(), state: state.clone() };
             let read = self.store.book(device.key).await.map_err(errors::store)?;
-            let mut card = Card::new(view, Vec::new());
+            let mut card = Card::new(view);
             let mut pages = Pages::new(read.into_iter().collect());
             let policy = Policy::default();
             let context = Context { now: self.now(), ids: &self.ids, policy: &policy };

@@ -339,15 +339,20 @@ async fn actions(connection: Connection, output: &Output, command: Actions) -> R
         Actions::Cancel { action } => vec![client.cancel(action).await?.into_inner()],
         Actions::Retry { action } => vec![client.retry(action).await?.into_inner()],
     };
+    Ok(output.table(&if output.json { actions_for_scripts(actions) } else { actions_for_people(actions) })?)
+}
+
+fn actions_for_people(actions: Vec<centre::Action>) -> Table {
     let columns =
         ["action", "type", "channel", "state", "records", "attempts", "created", "next", "delivered", "cause"];
     let mut table = Table::new(&columns, "no actions");
     for action in actions {
-        let done = action.records_total
-            - action.records_open.min(action.records_total)
-            - action.records_failed.min(action.records_total);
-        let failed =
-            if action.records_failed == 0 { String::new() } else { format!(", {} failed", action.records_failed) };
+        let unfinished = action.records_open.saturating_add(action.records_failed);
+        let done = action.records_total.saturating_sub(unfinished);
+        let failed = match action.records_failed {
+            0 => String::new(),
+            failed => format!(", {failed} failed"),
+        };
         let over = ["done", "failed", "cancelled", "waiting"].contains(&action.state.as_str());
         table.row(vec![
             Cell::text(format!("{}/{}", action.subscriber_id, action.action_id)),
@@ -362,7 +367,48 @@ async fn actions(connection: Connection, output: &Output, command: Actions) -> R
             Cell::text(action.cause),
         ]);
     }
-    Ok(output.table(&table)?)
+    table
+}
+
+fn actions_for_scripts(actions: Vec<centre::Action>) -> Table {
+    let columns = [
+        "action",
+        "device",
+        "type",
+        "subtype",
+        "channel",
+        "state",
+        "acknowledgement pending",
+        "records total",
+        "records open",
+        "records failed",
+        "attempts",
+        "created",
+        "due",
+        "delivered",
+        "cause",
+    ];
+    let mut table = Table::new(&columns, "");
+    for action in actions {
+        table.row(vec![
+            Cell::text(format!("{}/{}", action.subscriber_id, action.action_id)),
+            Cell::Number(action.device_id),
+            Cell::text(action.r#type),
+            Cell::Number(action.subtype.into()),
+            Cell::text(action.channel),
+            Cell::text(action.state),
+            Cell::Flag(action.acknowledgement_pending),
+            Cell::Number(action.records_total.into()),
+            Cell::Number(action.records_open.into()),
+            Cell::Number(action.records_failed.into()),
+            Cell::Number(action.attempts.into()),
+            Cell::Time(action.created_micros),
+            Cell::Time(action.due_micros),
+            Cell::Time(action.receipt_micros),
+            Cell::text(action.cause),
+        ]);
+    }
+    table
 }
 
 async fn queues(connection: Connection, output: &Output) -> Result<(), Failure> {

@@ -14,6 +14,7 @@ pub enum Cell {
     /// UTC microseconds; 0: never.
     Time(i64),
     Octets(Bytes),
+    Flag(bool),
 }
 
 impl Cell {
@@ -27,6 +28,7 @@ impl Cell {
             Self::Number(number) => number.to_string(),
             Self::Time(micros) => time::show(*micros),
             Self::Octets(octets) => hexadecimal(octets),
+            Self::Flag(flag) => if *flag { "yes" } else { "" }.to_owned(),
         }
     }
 
@@ -35,6 +37,7 @@ impl Cell {
             Self::Text(text) => text.as_str().into(),
             Self::Number(number) | Self::Time(number) => (*number).into(),
             Self::Octets(octets) => hexadecimal(octets).into(),
+            Self::Flag(flag) => (*flag).into(),
         }
     }
 }

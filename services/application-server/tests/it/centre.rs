@@ -32,7 +32,7 @@ pub struct Centre {
     pub queues: QueuesClient<Channel>,
     pub registry: EdgeRegistryClient<Channel>,
     stop: CancellationToken,
-    _folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
 }
 
 impl Centre {
@@ -59,7 +59,7 @@ impl Centre {
             queues: QueuesClient::new(channel.clone()),
             registry: EdgeRegistryClient::new(channel),
             stop,
-            _folder: folder,
+            folder,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The application server over gRPC on a real port, with the embedded store and the in-process queue.
 
 mod accounts;
+mod audit;
 mod books;
 mod centre;
 mod commands;

@@ -96,7 +96,7 @@ async fn an_entry_that_never_succeeds_goes_to_the_dead_letter_list_and_its_actio
     let mut centre = Centre::idle();
     let card = centre.card("441160002", Bearer::Sms).await;
     let action = centre.action(card, Bearer::Sms, restore(1));
-    centre.commit_and_push(&[action.clone()]).await;
+    centre.commit_and_push(std::slice::from_ref(&action)).await;
     centre.queue.push(Bearer::Sms, &[Bytes::from_static(b"rubbish")]).await.unwrap();
     // Two consumers die over them.
     assert_eq!(centre.queue.pop(Bearer::Sms, "first", 10, Duration::ZERO).await.unwrap().len(), 2);
@@ -115,7 +115,7 @@ async fn a_stop_finishes_what_is_under_way() {
     let mut centre = Centre::start(config()).await;
     let card = centre.card("441160003", Bearer::Sms).await;
     let action = centre.action(card, Bearer::Sms, acknowledgement(&[[0, 1, 0]]));
-    centre.commit_and_push(&[action.clone()]).await;
+    centre.commit_and_push(std::slice::from_ref(&action)).await;
     next(&mut centre.sms).await;
     centre.stop.cancel();
     centre.until(&action, |row| row.state == State::Done).await;

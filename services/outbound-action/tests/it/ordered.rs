@@ -15,7 +15,7 @@ async fn a_restore_goes_message_by_message_each_after_the_card_s_answer() {
     let mut centre = Centre::start(config()).await;
     let card = centre.card("441120001", Bearer::Sms).await;
     let action = centre.action(card, Bearer::Sms, restore(10));
-    centre.commit_and_push(&[action.clone()]).await;
+    centre.commit_and_push(std::slice::from_ref(&action)).await;
     for expected in [vec![1, 2, 3, 4], vec![5, 6, 7, 8], vec![9, 10]] {
         let message = next(&mut centre.sms).await;
         assert_eq!(record_numbers(&message), expected);
@@ -28,7 +28,7 @@ async fn a_restore_goes_message_by_message_each_after_the_card_s_answer() {
         centre.until_queue_is_empty().await;
         nothing(&mut centre.sms);
         centre.answer(&action, in_flight_done).await;
-        centre.push(&[action.clone()]).await;
+        centre.push(std::slice::from_ref(&action)).await;
     }
     assert_eq!(centre.row(&action).await.state, State::Done);
     centre.until_queue_is_empty().await;
@@ -52,7 +52,7 @@ async fn the_second_configuration_leaves_after_the_first_s_acknowledgement() {
     nothing(&mut centre.sms);
     assert_eq!(centre.row(&second).await.state, State::Queued);
     centre.answer(&first, |row| row.state = State::Done).await;
-    centre.push(&[second.clone()]).await;
+    centre.push(std::slice::from_ref(&second)).await;
     assert_eq!(next(&mut centre.sms).await.payload.as_ref(), [0x30, 0x0C, 6]);
 }
 
@@ -75,7 +75,7 @@ async fn without_an_answer_the_same_records_go_again_at_growing_intervals() {
     let mut centre = Centre::start(config()).await;
     let card = centre.card("441120005", Bearer::Sms).await;
     let action = centre.action(card, Bearer::Sms, restore(6));
-    centre.commit_and_push(&[action.clone()]).await;
+    centre.commit_and_push(std::slice::from_ref(&action)).await;
     let mut janitor = centre.janitor();
     for minutes in [5, 10, 20] {
         assert_eq!(record_numbers(&next(&mut centre.sms).await), [1, 2, 3, 4]);
@@ -97,7 +97,7 @@ async fn without_an_answer_the_same_records_go_again_at_growing_intervals() {
             row.state = State::Queued;
         })
         .await;
-    centre.push(&[action.clone()]).await;
+    centre.push(std::slice::from_ref(&action)).await;
     assert_eq!(record_numbers(&next(&mut centre.sms).await), [2, 5, 6]);
 }
 
@@ -107,7 +107,7 @@ async fn after_the_last_rung_the_action_waits_for_the_card() {
     let mut centre = Centre::start(config).await;
     let card = centre.card("441120006", Bearer::Sms).await;
     let action = centre.action(card, Bearer::Sms, restore(1));
-    centre.commit_and_push(&[action.clone()]).await;
+    centre.commit_and_push(std::slice::from_ref(&action)).await;
     let mut janitor = centre.janitor();
     for _ in 0..2 {
         next(&mut centre.sms).await;
@@ -130,7 +130,7 @@ async fn a_card_without_an_ip_session_for_a_minute_gets_short_messages_built_ane
     let action = centre.action(card, Bearer::Ip, restore(10));
     let not_reachable = outbound_action::launcher::Outcome::NotReachable;
     centre.ip_script.lock().unwrap().extend([not_reachable.clone(), not_reachable]);
-    centre.commit_and_push(&[action.clone()]).await;
+    centre.commit_and_push(std::slice::from_ref(&action)).await;
     assert_eq!(record_numbers(&next(&mut centre.ip).await).len(), 10, "IP takes all in one message");
     let mut janitor = centre.janitor();
     let postponed = centre.until(&action, |row| row.cause == "no IP session").await;
@@ -158,12 +158,12 @@ async fn a_card_over_its_budget_is_slowed_and_nothing_is_lost() {
     let card = centre.card("441120008", Bearer::Sms).await;
     for value in [1, 2] {
         let action = centre.action(card, Bearer::Sms, crate::centre::acknowledgement(&[[0, value, 0]]));
-        centre.commit_and_push(&[action.clone()]).await;
+        centre.commit_and_push(std::slice::from_ref(&action)).await;
         next(&mut centre.sms).await;
         centre.until(&action, |row| row.state == State::Done).await;
     }
     let action = centre.action(card, Bearer::Sms, crate::centre::acknowledgement(&[[0, 3, 0]]));
-    centre.commit_and_push(&[action.clone()]).await;
+    centre.commit_and_push(std::slice::from_ref(&action)).await;
     let slowed = centre.until(&action, |row| row.due > centre.now()).await;
     assert_eq!(slowed.due, centre.now().plus(Duration::from_secs(300)));
     centre.until_queue_is_empty().await;

@@ -35,7 +35,7 @@ async fn a_temporary_refusal_is_tried_again_here_while_patience_lasts() {
     let card = centre.card("441130002", Bearer::Sms).await;
     let action = centre.action(card, Bearer::Sms, acknowledgement(&[[0, 1, 0]]));
     centre.sms_script.lock().unwrap().extend([temporary(), temporary()]);
-    centre.commit_and_push(&[action.clone()]).await;
+    centre.commit_and_push(std::slice::from_ref(&action)).await;
     for _ in 0..3 {
         next(&mut centre.sms).await;
     }
@@ -74,7 +74,7 @@ async fn an_unanswered_launch_is_not_submitted_twice_before_its_time() {
     let card = centre.card("441130004", Bearer::Sms).await;
     let action = centre.action(card, Bearer::Sms, restore(1));
     centre.sms_script.lock().unwrap().push(Outcome::Unanswered { cause: "no answer".to_owned() });
-    centre.commit_and_push(&[action.clone()]).await;
+    centre.commit_and_push(std::slice::from_ref(&action)).await;
     next(&mut centre.sms).await;
     let row = centre.until(&action, |row| row.cause == "no answer").await;
     assert_eq!(row.state, State::Sent);
