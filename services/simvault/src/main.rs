@@ -1,1 +1,76 @@
-fn main() {}
+//! `simvault`: one binary that is every service, by role; `all` and `demo` are every service in one process.
+
+mod centre;
+mod demo;
+mod process;
+mod roles;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "simvault", version, about = "Service centre that backs up and restores the phonebooks of SIM cards")]
+struct Arguments {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// SMPP receiver links: what cards send by SMS
+    InboundSmpp(RoleArguments),
+    /// TCP and TLS connections of cards
+    InboundIp(RoleArguments),
+    /// Checks, stores and acknowledges what cards send
+    InboundData(RoleArguments),
+    /// Takes actions from the queue and builds messages of them
+    OutboundAction(RoleArguments),
+    /// SMPP transmitter links: what goes to cards by SMS
+    OutboundSmpp(RoleArguments),
+    /// Pushes to cards that are connected by IP
+    OutboundIp(RoleArguments),
+    /// Accounts, books, restore, configuration
+    ApplicationServer(RoleArguments),
+    /// Every service in this process
+    All(RoleArguments),
+    /// Brings the database to the schema of this version
+    Migrate(RoleArguments),
+    /// Backs up, loses and restores a few hundred virtual cards, in this process
+    Demo(demo::DemoArguments),
+}
+
+#[derive(Args)]
+struct RoleArguments {
+    /// Configuration file (TOML); settings are overridden by SIMVAULT__SECTION__KEY
+    #[arg(short, long)]
+    config: Option<PathBuf>,
+    /// Reads the configuration, says what is wrong with it, and ends
+    #[arg(long)]
+    check_config: bool,
+    /// Prints every setting that is in force, secrets hidden, and ends
+    #[arg(long)]
+    print_config: bool,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().role {
+        Role::InboundSmpp(arguments) => process::run(&arguments, roles::inbound_smpp),
+        Role::InboundIp(arguments) => process::run(&arguments, roles::inbound_ip),
+        Role::InboundData(arguments) => process::run(&arguments, roles::inbound_data),
+        Role::OutboundAction(arguments) => process::run(&arguments, roles::outbound_action),
+        Role::OutboundSmpp(arguments) => process::run(&arguments, roles::outbound_smpp),
+        Role::OutboundIp(arguments) => process::run(&arguments, roles::outbound_ip),
+        Role::ApplicationServer(arguments) => process::run(&arguments, roles::application_server),
+        Role::All(arguments) => process::run(&arguments, centre::run),
+        Role::Migrate(arguments) => process::run(&arguments, roles::migrate),
+        Role::Demo(arguments) => return demo::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("simvault: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

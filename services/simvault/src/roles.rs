@@ -1,0 +1,67 @@
+//! Each role: its configuration in, the service started with what it needs, the drain awaited.
+
+use tokio_util::sync::CancellationToken;
+
+use crate::process::{Core, Edge, open_queue, open_store, until_drained};
+
+pub async fn inbound_smpp(config: Edge<inbound_smpp::Config>, stop: CancellationToken) -> anyhow::Result<()> {
+    until_drained(inbound_smpp::start(config.service, stop).await?).await
+}
+
+pub async fn inbound_ip(config: Edge<inbound_ip::Config>, stop: CancellationToken) -> anyhow::Result<()> {
+    until_drained(inbound_ip::start(config.service, stop).await?).await
+}
+
+pub async fn outbound_smpp(config: Edge<outbound_smpp::Config>, stop: CancellationToken) -> anyhow::Result<()> {
+    until_drained(outbound_smpp::start(config.service, stop).await?).await
+}
+
+pub async fn outbound_ip(config: Edge<outbound_ip::Config>, stop: CancellationToken) -> anyhow::Result<()> {
+    until_drained(outbound_ip::start(config.service, stop).await?).await
+}
+
+pub async fn inbound_data(config: Core<inbound_data::Config>, stop: CancellationToken) -> anyhow::Result<()> {
+    let stores = open_store(&config.store, &stop).await?;
+    let queue = open_queue(&config.queue).await?;
+    let clock = runtime::clock::system();
+    until_drained(inbound_data::start(config.service, stores.inbound, queue, clock, stop).await?).await
+}
+
+pub async fn outbound_action(config: Core<outbound_action::Config>, stop: CancellationToken) -> anyhow::Result<()> {
+    let stores = open_store(&config.store, &stop).await?;
+    let queue = open_queue(&config.queue).await?;
+    let clock = runtime::clock::system();
+    until_drained(outbound_action::start(config.service, stores.outbound, queue, clock, stop).await?).await
+}
+
+pub async fn application_server(
+    config: Core<application_server::Config>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let stores = open_store(&config.store, &stop).await?;
+    let queue = open_queue(&config.queue).await?;
+    let clock = runtime::clock::system();
+    until_drained(application_server::start(config.service, stores.application, queue, clock, stop).await?).await
+}
+
+/// Nothing but telemetry and store: what a migration needs.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NoService {}
+
+impl runtime::config::Validate for NoService {
+    fn problems(&self) -> Vec<runtime::config::Problem> {
+        Vec::new()
+    }
+}
+
+pub async fn migrate(config: Core<NoService>, _stop: CancellationToken) -> anyhow::Result<()> {
+    if config.store.sqlite_path().is_some() {
+        store::open(&config.store).await?;
+        println!("the embedded store is migrated");
+        return Ok(());
+    }
+    let version = store::migrate::postgres(&config.store).await?;
+    println!("the schema is at version {version}");
+    Ok(())
+}
