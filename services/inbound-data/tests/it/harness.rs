@@ -158,29 +158,10 @@ impl Centre {
     }
 
     pub fn subscriber_with(&self, number: u32, set: impl FnOnce(&mut DeviceView)) -> DeviceKey {
-        let key = key(number);
-        let mut view = DeviceView {
-            subscriber: Subscriber {
-                id: key.subscriber,
-                tenant: "default".to_owned(),
-                msisdn: msisdn(number),
-                name: String::new(),
-                state: AccountState::Active,
-            },
-            device: Device {
-                key,
-                iccid: format!("89440000000000{number:05}"),
-                profile: Profile::E2,
-                bearer: Bearer::Sms,
-                ip_key: None,
-                opened: Timestamp(START),
-                closed: None,
-            },
-            state: DeviceState { monitor: MonitorTable::new(vec![adn_row()]), ..DeviceState::default() },
-        };
+        let mut view = view(number);
         set(&mut view);
         self.store.add(view);
-        key
+        key(number)
     }
 
     pub fn record(&self, number: u32, record_number: u8) -> Option<Bytes> {
@@ -202,21 +183,7 @@ impl Centre {
     pub fn order(&self, number: u32, content: Content) -> ActionId {
         let mut tables = self.store.tables();
         let id = 1 + tables.actions.keys().last().copied().unwrap_or_default();
-        let action = Action {
-            device: key(number),
-            id: ActionId(id),
-            content,
-            msisdn: msisdn(number),
-            channel: Bearer::Sms,
-            state: State::Queued,
-            attempts: 0,
-            created: self.now(),
-            due: self.now(),
-            launched: None,
-            receipt: None,
-            cause: String::new(),
-            traces: Vec::new(),
-        };
+        let action = action(number, id, content, self.now());
         tables.actions.insert(id, action);
         ActionId(id)
     }
@@ -251,6 +218,49 @@ impl Centre {
         drop(self.edge);
         tokio::time::timeout(PATIENCE, self.task).await.expect("stops in time").unwrap().unwrap();
         self.store
+    }
+}
+
+/// An ordered action, queued and due.
+pub fn action(number: u32, id: i64, content: Content, at: Timestamp) -> Action {
+    Action {
+        device: key(number),
+        id: ActionId(id),
+        content,
+        msisdn: msisdn(number),
+        channel: Bearer::Sms,
+        state: State::Queued,
+        attempts: 0,
+        created: at,
+        due: at,
+        launched: None,
+        receipt: None,
+        cause: String::new(),
+        traces: Vec::new(),
+    }
+}
+
+/// A subscriber as personalisation makes it.
+pub fn view(number: u32) -> DeviceView {
+    let key = key(number);
+    DeviceView {
+        subscriber: Subscriber {
+            id: key.subscriber,
+            tenant: "default".to_owned(),
+            msisdn: msisdn(number),
+            name: String::new(),
+            state: AccountState::Active,
+        },
+        device: Device {
+            key,
+            iccid: format!("89440000000000{number:05}"),
+            profile: Profile::E2,
+            bearer: Bearer::Sms,
+            ip_key: None,
+            opened: Timestamp(START),
+            closed: None,
+        },
+        state: DeviceState { monitor: MonitorTable::new(vec![adn_row()]), ..DeviceState::default() },
     }
 }
 

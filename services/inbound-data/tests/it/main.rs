@@ -2,6 +2,7 @@
 
 mod accounts;
 mod backup;
+mod embedded;
 mod faults;
 mod harness;
 mod ip;
