@@ -1,0 +1,177 @@
+//! The card's file system (TS 51.011 clauses 6 and 10): what exists, who may do what, and the octets.
+
+/// DF and EF identifiers below the MF; for EFs directly below the MF the DF is 3F00 (S2-CF-05).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Path {
+    pub df: u16,
+    pub ef: u16,
+}
+
+/// The master file.
+pub const MF: u16 = 0x3F00;
+
+pub const EF_ADN: Path = Path { df: 0x7F10, ef: 0x6F3A };
+pub const EF_EXT1: Path = Path { df: 0x7F10, ef: 0x6F4A };
+pub const EF_SMS: Path = Path { df: 0x7F10, ef: 0x6F3C };
+pub const EF_SMSP: Path = Path { df: 0x7F10, ef: 0x6F42 };
+pub const EF_ICCID: Path = Path { df: 0x3F00, ef: 0x2FE2 };
+pub const EF_IMSI: Path = Path { df: 0x7F20, ef: 0x6F07 };
+pub const EF_PHASE: Path = Path { df: 0x7F20, ef: 0x6FAE };
+pub const EF_SST: Path = Path { df: 0x7F20, ef: 0x6F38 };
+
+/// Why the file system did not do it; the card turns it into a status word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FileError {
+    #[error("no such file")]
+    NotFound,
+    #[error("record or offset out of range")]
+    OutOfRange,
+    #[error("the file kind does not fit the command")]
+    WrongKind,
+    #[error("wrong length: expected {expected}")]
+    WrongLength { expected: usize },
+}
+
+/// Content of one elementary file.
+#[derive(Clone, Debug)]
+enum Content {
+    /// Records of one length, back to back.
+    Linear { record_octets: u8, octets: Vec<u8> },
+    Transparent(Vec<u8>),
+}
+
+/// The files of one card. An empty record is FF octets, as on a real card.
+#[derive(Clone, Debug, Default)]
+pub struct FileSystem {
+    // A card has a dozen files: a sorted vector is smaller than a map, and there are tens of thousands of cards.
+    files: Vec<(Path, Content)>,
+}
+
+impl FileSystem {
+    /// An MF with nothing in it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A linear fixed file of empty records (1 to 254 of them).
+    pub fn add_linear(&mut self, path: Path, record_octets: u8, records: u8) {
+        let octets = vec![0xFF; usize::from(record_octets) * usize::from(records)];
+        self.add(path, Content::Linear { record_octets, octets });
+    }
+
+    /// A transparent file.
+    pub fn add_transparent(&mut self, path: Path, content: Vec<u8>) {
+        self.add(path, Content::Transparent(content));
+    }
+
+    /// The octets of a record, 1 the first.
+    ///
+    /// # Errors
+    /// No such file or record, or a transparent file.
+    pub fn record(&self, path: Path, record_number: u8) -> Result<&[u8], FileError> {
+        let Content::Linear { record_octets, octets } = self.content(path)? else { return Err(FileError::WrongKind) };
+        octets.get(span(*record_octets, record_number)?).ok_or(FileError::OutOfRange)
+    }
+
+    /// Replaces a whole record; no access condition is asked: this is the way of the card's own software.
+    ///
+    /// # Errors
+    /// No such file or record, a transparent file, or octets of another length.
+    pub fn set_record(&mut self, path: Path, record_number: u8, octets: &[u8]) -> Result<(), FileError> {
+        let expected = usize::from(self.record_octets(path).ok_or_else(|| self.missing(path))?);
+        if octets.len() != expected {
+            return Err(FileError::WrongLength { expected });
+        }
+        self.write(path, record_number, 0, octets)
+    }
+
+    /// Replaces part of a record, or of a transparent file with record number 0.
+    ///
+    /// # Errors
+    /// No such file or record, the wrong kind of file, or octets beyond its end; then nothing is written.
+    pub fn write(&mut self, path: Path, record_number: u8, offset: u16, octets: &[u8]) -> Result<(), FileError> {
+        let content = self.files.iter_mut().find(|(found, _)| *found == path).map(|(_, content)| content);
+        let target = match (content.ok_or(FileError::NotFound)?, record_number) {
+            (Content::Transparent(target), 0) => target.as_mut_slice(),
+            (Content::Linear { record_octets, octets }, 1..) => {
+                octets.get_mut(span(*record_octets, record_number)?).ok_or(FileError::OutOfRange)?
+            }
+            _ => return Err(FileError::WrongKind),
+        };
+        let start = usize::from(offset);
+        let part = target.get_mut(start..start + octets.len()).ok_or(FileError::OutOfRange)?;
+        part.copy_from_slice(octets);
+        Ok(())
+    }
+
+    /// Octets of a record; `None`: no linear file there.
+    #[must_use]
+    pub fn record_octets(&self, path: Path) -> Option<u8> {
+        match self.content(path) {
+            Ok(Content::Linear { record_octets, .. }) => Some(*record_octets),
+            _ => None,
+        }
+    }
+
+    /// How many records; `None`: no linear file there.
+    #[must_use]
+    pub fn records(&self, path: Path) -> Option<u8> {
+        match self.content(path) {
+            Ok(Content::Linear { record_octets, octets }) => {
+                u8::try_from(octets.len() / usize::from((*record_octets).max(1))).ok()
+            }
+            _ => None,
+        }
+    }
+
+    /// The octets of a transparent file.
+    ///
+    /// # Errors
+    /// No such file, or one of records.
+    pub fn binary(&self, path: Path) -> Result<&[u8], FileError> {
+        match self.content(path)? {
+            Content::Transparent(octets) => Ok(octets),
+            Content::Linear { .. } => Err(FileError::WrongKind),
+        }
+    }
+
+    /// Whether the DF exists: a file lies in it. The MF always does.
+    #[must_use]
+    pub fn has_directory(&self, df: u16) -> bool {
+        df == MF || self.files.iter().any(|(path, _)| path.df == df)
+    }
+
+    /// Whether the EF exists.
+    #[must_use]
+    pub fn exists(&self, path: Path) -> bool {
+        self.content(path).is_ok()
+    }
+
+    /// Number of EFs directly in the DF.
+    #[must_use]
+    pub fn files_in(&self, df: u16) -> usize {
+        self.files.iter().filter(|(path, _)| path.df == df).count()
+    }
+
+    fn add(&mut self, path: Path, content: Content) {
+        self.files.retain(|(found, _)| *found != path);
+        self.files.push((path, content));
+        self.files.shrink_to_fit();
+    }
+
+    fn content(&self, path: Path) -> Result<&Content, FileError> {
+        self.files.iter().find(|(found, _)| *found == path).map(|(_, content)| content).ok_or(FileError::NotFound)
+    }
+
+    fn missing(&self, path: Path) -> FileError {
+        if self.exists(path) { FileError::WrongKind } else { FileError::NotFound }
+    }
+}
+
+/// Octets of record `record_number` (from 1) within the file.
+fn span(record_octets: u8, record_number: u8) -> Result<std::ops::Range<usize>, FileError> {
+    let index = usize::from(record_number).checked_sub(1).ok_or(FileError::OutOfRange)?;
+    let start = index * usize::from(record_octets);
+    Ok(start..start + usize::from(record_octets))
+}

@@ -1,0 +1,135 @@
+use bytes::Bytes;
+use proptest::prelude::*;
+use uicc::{
+    apdu::{StatusWord, command, split},
+    applet::Applet,
+    card::Card,
+    files::{EF_ADN, EF_ICCID, FileSystem, Path},
+    proactive::{ProactiveCommand, TerminalResponse},
+};
+
+use super::hex;
+
+const CHV: [u8; 8] = [0x31, 0x32, 0x33, 0x34, 0xFF, 0xFF, 0xFF, 0xFF];
+
+/// An applet that writes down what it sees and has one command to give.
+#[derive(Default)]
+struct Witness {
+    updates: Vec<(Path, u8)>,
+    polls: u32,
+    command: Option<ProactiveCommand>,
+    answers: Vec<TerminalResponse>,
+}
+
+impl Applet for Witness {
+    fn file_updated(&mut self, _: &mut FileSystem, path: Path, record_number: u8) {
+        self.updates.push((path, record_number));
+    }
+    fn status(&mut self, _: &mut FileSystem) {
+        self.polls += 1;
+    }
+    fn sms_pp_download(&mut self, _: &mut FileSystem, _: &[u8]) {}
+    fn timer_expired(&mut self, _: &mut FileSystem, _: u8) {}
+    fn menu_selected(&mut self, _: &mut FileSystem, _: u8) {}
+    fn next_command(&mut self, _: &mut FileSystem) -> Option<ProactiveCommand> {
+        self.command.take()
+    }
+    fn terminal_response(&mut self, _: &mut FileSystem, response: &TerminalResponse) {
+        self.answers.push(response.clone());
+    }
+    fn ip_received(&mut self, _: &mut FileSystem, _: &[u8]) {}
+    fn next_ip_payload(&mut self) -> Option<Bytes> {
+        None
+    }
+    fn reset(&mut self, _: &mut FileSystem) {}
+}
+
+fn card() -> Card<Witness> {
+    let mut files = FileSystem::new();
+    files.add_linear(EF_ADN, 28, 250);
+    files.add_transparent(EF_ICCID, hex("98 10 32 54 76 98 10 32 54 F6"));
+    Card::new(files, CHV, Witness::default())
+}
+
+fn word(card: &mut Card<Witness>, command: &[u8]) -> u16 {
+    let response = card.transmit(command);
+    split(&response).expect("a status word").1.0
+}
+
+#[test]
+fn the_published_exchange() {
+    let mut card = card();
+    assert_eq!(card.transmit(&hex("A0A40000023F00")), hex("9F16"));
+    assert_eq!(card.transmit(&hex("A0A40000027F10")), hex("9F16"));
+    assert_eq!(card.transmit(&hex("A0A40000026F3A")), hex("9F0F"));
+    assert_eq!(card.transmit(&hex("A0C000000F")), hex("0000 1B58 6F3A 04 00 11F022 01 02 01 1C 9000"));
+    assert_eq!(word(&mut card, &command::verify_chv1(&CHV)), 0x9000);
+    let record = hex("416C696365FFFFFFFFFFFFFFFFFF0791947112122721FFFFFFFFFFFF");
+    assert_eq!(word(&mut card, &command::update_record(9, &record)), 0x9000);
+    assert_eq!(card.transmit(&command::read_record(9, 28)), [record, hex("9000")].concat());
+    assert_eq!(card.applet.updates, [(EF_ADN, 9)]);
+}
+
+#[test]
+fn without_the_pin_no_entry_is_read_and_three_mistakes_block_it() {
+    let mut card = card();
+    card.transmit(&command::select(0x7F10));
+    card.transmit(&command::select(0x6F3A));
+    assert_eq!(word(&mut card, &command::read_record(1, 28)), 0x9804);
+    let wrong = [0x39; 8];
+    assert_eq!(word(&mut card, &command::verify_chv1(&wrong)), 0x9804);
+    assert_eq!(word(&mut card, &command::verify_chv1(&wrong)), 0x9804);
+    assert_eq!(word(&mut card, &command::verify_chv1(&wrong)), 0x9840);
+    assert_eq!(word(&mut card, &command::verify_chv1(&CHV)), 0x9840);
+    card.transmit(&command::select(0x3F00));
+    card.transmit(&command::select(0x2FE2));
+    assert_eq!(card.transmit(&command::read_binary(0, 10)), hex("98103254769810 3254F6 9000"));
+}
+
+#[test]
+fn a_waiting_command_is_announced_until_it_is_fetched_and_answered() {
+    let mut card = card();
+    let command_waiting = ProactiveCommand::PollingOff;
+    card.applet.command = Some(command_waiting.clone());
+    assert_eq!(word(&mut card, &command::status(22)), 0x910B);
+    assert_eq!(word(&mut card, &command::status(22)), 0x910B);
+    let fetched = card.transmit(&command::fetch(11));
+    let (octets, status) = split(&fetched).expect("a status word");
+    assert_eq!(status, StatusWord::DONE);
+    let (number, fetched) = ProactiveCommand::decode(octets).expect("a command");
+    assert_eq!(fetched, command_waiting);
+    let answer = TerminalResponse::to(number, &fetched, 0);
+    assert_eq!(word(&mut card, &command::terminal_response(&answer.encode())), 0x9000);
+    assert_eq!(card.applet.answers, [answer]);
+    assert_eq!(card.applet.polls, 2);
+}
+
+#[test]
+fn mistakes_have_their_status_words() {
+    let mut card = card();
+    assert_eq!(word(&mut card, &hex("00A40000023F00")), 0x6E00);
+    assert_eq!(word(&mut card, &hex("A0FF000000")), 0x6D00);
+    assert_eq!(word(&mut card, &command::select(0x6F3A)), 0x9404);
+    assert_eq!(word(&mut card, &command::read_record(1, 28)), 0x9400);
+    card.transmit(&command::verify_chv1(&CHV));
+    card.transmit(&command::select(0x7F10));
+    card.transmit(&command::select(0x6F3A));
+    assert_eq!(word(&mut card, &command::read_record(251, 28)), 0x9402);
+    assert_eq!(word(&mut card, &command::read_record(1, 27)), 0x671C);
+    assert_eq!(word(&mut card, &command::read_binary(0, 1)), 0x9408);
+    assert_eq!(word(&mut card, &command::update_record(1, &[0; 27])), 0x671C);
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_gets_a_status_word(commands in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..30), known in proptest::collection::vec((0_usize..12, any::<u8>(), any::<u8>(), any::<u8>()), 0..30)) {
+        const INSTRUCTIONS: [u8; 12] = [0x10, 0x12, 0x14, 0x20, 0xA4, 0xB0, 0xB2, 0xC0, 0xC2, 0xD6, 0xDC, 0xF2];
+        let mut card = card();
+        for octets in commands {
+            prop_assert!(card.transmit(&octets).len() >= 2);
+        }
+        for (instruction, p1, p2, p3) in known {
+            prop_assert!(card.transmit(&[0xA0, INSTRUCTIONS[instruction], p1, p2, p3]).len() >= 2);
+        }
+    }
+}
