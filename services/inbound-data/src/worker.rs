@@ -7,14 +7,17 @@ use std::{sync::Arc, time::Duration};
 
 use link::reason::Reason;
 use proto::inbound::Outcome;
-use runtime::events::{self, Kind};
+use runtime::{
+    events::{self, Kind},
+    mask::Number,
+};
 use store::StoreError;
 use tokio::sync::mpsc;
 
 use crate::{
     after::After,
     batch::{Attempt, Memory, Processor},
-    item::{Answer, Item, Outbox},
+    item::{Answer, Item, Outbox, Received},
     plant,
 };
 
@@ -116,6 +119,9 @@ impl Worker {
         for (item, answer) in items.iter().zip(answers) {
             if let (Item::Message(received), Some(answer)) = (item, answer) {
                 self.processor.metrics.outcome(answer.outcome).increment(1);
+                if answer.outcome == Outcome::Refused {
+                    alert(received, *answer);
+                }
                 outbox.push(received, *answer);
             }
         }
@@ -137,6 +143,13 @@ impl Worker {
         };
         self.answer_all(items, answer);
     }
+}
+
+/// SC-ER-01: the operator sees it in the system log and in the counters by kind.
+fn alert(received: &Received, answer: Answer) {
+    let from = received.message.originator.as_ref().map_or("", |originator| originator.digits.as_str());
+    let (octets, reason) = (received.message.payload.len(), answer.reason);
+    events::record(Kind::Refusal, format!("{octets} octets of {} refused, reason {reason:02X}", Number(from)));
 }
 
 /// How an attempt at some items ended.

@@ -3,6 +3,7 @@ use std::time::Duration;
 use domain::{identity::Msisdn, phonebook::AccountState};
 use link::reason::Reason;
 use proto::inbound::{Address, Outcome};
+use runtime::events::{self, Kind};
 
 use crate::harness::{Card, adn, digits, sms, start};
 
@@ -110,10 +111,15 @@ async fn an_originator_that_is_no_number_is_refused_and_billed() {
 
 /// Covers: SC-ER-01
 #[tokio::test]
-async fn an_error_is_told_to_the_card_and_to_customer_service_but_never_answers_an_error() {
+async fn an_error_is_told_to_card_operator_and_customer_service_but_never_answers_an_error() {
     let mut centre = start().await;
     centre.subscriber(1);
+    let alerts = || events::log().count(Kind::Refusal);
+    let before = alerts();
     assert_eq!(centre.edge.ingest(vec![sms(1, vec![0xC9])]).await, [refused(Reason::Unsupported)]);
+    assert!(alerts() > before);
+    let alert = events::log().newest(1000).into_iter().find(|event| event.kind == Kind::Refusal).unwrap();
+    assert!(!alert.text.contains("77009"), "{alert:?}");
     centre.until("the error message", |centre| centre.errors.lock().unwrap().len() == 1).await;
     assert_eq!(centre.errors.lock().unwrap()[0].payload.as_ref(), [0x48, 0, 0, 0, 0, 0, 2, 0x0C]);
     assert_eq!(centre.one(sms(1, vec![0x48, 0x7F, 0x10, 0x6F, 0x3A, 5, 2, 4])).await, Outcome::Stored);

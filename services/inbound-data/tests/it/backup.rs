@@ -30,7 +30,7 @@ async fn records_reach_the_senders_book_and_nobody_elses() {
     centre.stop().await;
 }
 
-/// Covers: SC-ID-06, SC-ID-07, SC-ID-08
+/// Covers: SC-ID-06, SC-ID-08, SC-IC-10
 #[tokio::test]
 async fn data_journal_and_acknowledgement_are_one_commit_and_the_queue_hears_of_it() {
     let mut centre = start().await;
@@ -51,7 +51,13 @@ async fn data_journal_and_acknowledgement_are_one_commit_and_the_queue_hears_of_
     // The repeat changes nothing.
     let again = Card::default().backup(1, &adn("ANNA"));
     assert_eq!(centre.one(sms(1, again)).await, Outcome::Duplicate);
-    assert_eq!(centre.store.tables().journal.len(), 1);
+    {
+        let tables = centre.store.tables();
+        assert_eq!((tables.journal.len(), tables.acknowledgements().len()), (1, 2));
+        // One event per signal; the flag counts repeats (D-124).
+        let repeats: Vec<_> = tables.billing.iter().map(|event| event.duplicate).collect();
+        assert_eq!(repeats, [false, true]);
+    }
     centre.stop().await;
 }
 

@@ -82,7 +82,7 @@ async fn what_waits_for_the_card_goes_on_with_its_next_message() {
     centre.stop().await;
 }
 
-/// Covers: SC-ID-16, S2-RR-01
+/// Covers: SC-ID-16
 #[tokio::test]
 async fn a_card_asks_for_its_data_and_the_restore_is_queued() {
     let mut centre = start().await;

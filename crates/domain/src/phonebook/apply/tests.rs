@@ -315,7 +315,6 @@ fn incompatible_data_is_reported_and_not_stored() {
     assert_eq!(centre.kinds()[1], "refused-message");
 }
 
-/// Covers: SC-IC-10
 #[test]
 fn a_repeat_gets_the_first_answer_and_a_b_a_ends_as_a() {
     let mut centre = Centre::adn();
@@ -483,7 +482,6 @@ fn surplus_scenario(surplus: u8) -> (Centre, ModelCard) {
     (centre, card)
 }
 
-/// Covers: SC-RY-01
 #[test]
 fn what_a_resynchronising_card_does_not_report_is_emptied() {
     let (centre, card) = surplus_scenario(5);
@@ -739,7 +737,107 @@ fn restore_to(centre: &mut Centre, card: &mut ModelCard, source: &restore::Book)
     }
 }
 
+/// What happens behind somebody's back.
+#[derive(Clone, Debug)]
+enum Damage {
+    /// A checksum row of the centre goes, or is another one.
+    Row {
+        number: u8,
+        to: Option<u16>,
+    },
+    /// A record of the centre goes or changes, and its checksum with it.
+    Record {
+        number: u8,
+        name: Option<u8>,
+    },
+    /// The card changed and its message never arrived.
+    Edit {
+        number: u8,
+        name: u8,
+    },
+    Deletion {
+        number: u8,
+    },
+}
+
+fn damages() -> impl Strategy<Value = Vec<Damage>> {
+    let number = 1_u8..30;
+    let damage = prop_oneof![
+        (number.clone(), any::<Option<u16>>()).prop_map(|(number, to)| Damage::Row { number, to }),
+        (number.clone(), any::<Option<u8>>()).prop_map(|(number, name)| Damage::Record { number, name }),
+        (number.clone(), any::<u8>()).prop_map(|(number, name)| Damage::Edit { number, name }),
+        number.prop_map(|number| Damage::Deletion { number }),
+    ];
+    proptest::collection::vec(damage, 1..5)
+}
+
+fn damage(centre: &mut Centre, card: &mut ModelCard, damage: &Damage) {
+    match *damage {
+        Damage::Row { number, to: Some(checksum) } => {
+            centre.card.view.state.checksums.set(0, number, checksum);
+        }
+        Damage::Row { number, to: None } => {
+            centre.card.view.state.checksums.remove(0, number);
+        }
+        Damage::Record { number, name } => {
+            let (key, slot) = PageKey::of(KEY, EF_ADN, number).unwrap();
+            let octets = name.map(|name| adn(&name.to_string()));
+            let checksums = &mut centre.card.view.state.checksums;
+            match &octets {
+                Some(octets) => {
+                    checksums.set(0, number, crc16(octets));
+                }
+                None => {
+                    checksums.remove(0, number);
+                }
+            }
+            let page = centre.pages.entry(key).or_insert_with(|| Page { slot_octets: 28, ..Page::default() });
+            page.slots[slot] = octets;
+        }
+        Damage::Edit { number, name } => {
+            card.edit(number, &adn(&name.to_string()));
+        }
+        Damage::Deletion { number } => {
+            card.edit(number, &empty());
+        }
+    }
+}
+
 proptest! {
+    /// Covers: SC-RY-01
+    #[test]
+    fn a_resynchronisation_ends_with_equal_data_whatever_was_damaged(filled in 20_u8..30, damages in damages()) {
+        let mut centre = Centre::adn();
+        let mut card = ModelCard::adn();
+        for number in 1..=filled {
+            centre.receive(&card.backup(number, &adn(&format!("N{number}"))));
+        }
+        for each in &damages {
+            damage(&mut centre, &mut card, each);
+        }
+        centre.receive(&card.backup(90, &adn("LATER")));
+        for _ in 0..3 {
+            centre.pass(700);
+            centre.sweep();
+            if centre.card.open.is_empty() {
+                continue;
+            }
+            prop_assert_eq!(centre.card.open.len(), 1, "one at a time");
+            centre.launch();
+            for message in card.resynchronise() {
+                centre.receive(&message);
+            }
+            centre.receive(&[0x38, 0x09, 0, 0x0A, 0]);
+            centre.pass(700);
+            centre.sweep();
+        }
+        prop_assert_eq!(&centre.card.view.state.checksums, &card.table);
+        let on_card = card.records.iter().filter(|(_, octets)| octets.iter().any(|octet| *octet != 0xFF));
+        let on_card: restore::Book = on_card.map(|(number, octets)| ((EF_ADN, *number), octets.clone())).collect();
+        prop_assert_eq!(centre.book(), on_card);
+        prop_assert_eq!(centre.card.view.state.mismatch_since, None);
+    }
+
     /// Covers: S2-CF-07
     #[test]
     fn card_and_centre_compute_equal_tables_from_equal_data(steps in steps()) {
