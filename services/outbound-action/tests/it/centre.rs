@@ -91,10 +91,13 @@ impl Centre {
     }
 
     fn with(config: Config, stop: CancellationToken) -> Self {
+        Self::on(config, MemoryQueue::new(), Manual::at(START), stop)
+    }
+
+    /// On a queue of the test's choice.
+    pub fn on(config: Config, queue: Arc<dyn Queue>, clock: Manual, stop: CancellationToken) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path().join("simvault.db")).unwrap();
-        let queue: Arc<dyn Queue> = MemoryQueue::new();
-        let clock = Manual::at(START);
         let (sms_sender, sms) = mpsc::unbounded_channel();
         let (ip_sender, ip) = mpsc::unbounded_channel();
         let (sms_script, ip_script) = (Script::default(), Script::default());

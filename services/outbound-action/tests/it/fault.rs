@@ -7,7 +7,6 @@ use domain::{delivery::State, phonebook::Bearer};
 
 use crate::centre::{Centre, acknowledgement, config, eventually, next, nothing, restore};
 
-/// Covers: SC-OD-03
 #[tokio::test]
 async fn what_the_queue_has_lost_is_queued_again_from_the_table() {
     let mut centre = Centre::start(config()).await;
@@ -109,7 +108,6 @@ async fn an_entry_that_never_succeeds_goes_to_the_dead_letter_list_and_its_actio
     nothing(&mut centre.sms);
 }
 
-/// Covers: PF-15
 #[tokio::test]
 async fn a_stop_finishes_what_is_under_way() {
     let mut centre = Centre::start(config()).await;
@@ -120,4 +118,59 @@ async fn a_stop_finishes_what_is_under_way() {
     centre.stop.cancel();
     centre.until(&action, |row| row.state == State::Done).await;
     centre.until_queue_is_empty().await;
+}
+
+/// Covers: SC-OD-03
+#[tokio::test]
+async fn flushing_redis_under_load_loses_no_action() {
+    let redis = testkit::redis::Server::start();
+    let queue = queue::redis::RedisQueue::connect(&redis.url(), queue::redis::QueueConfig::default()).await.unwrap();
+    // A small window keeps most of the load in Redis, where the flush finds it.
+    let hold = Duration::from_millis(50);
+    let config = outbound_action::Config { lease: Duration::from_secs(1), in_flight_max: 32, hold, ..config() };
+    let clock = runtime::clock::Manual::at(runtime::clock::now());
+    let centre = Centre::on(config, queue, clock, tokio_util::sync::CancellationToken::new());
+    let mut actions = Vec::new();
+    for chunk in 0..10_u8 {
+        let mut made = Vec::new();
+        for card in 0..10_u8 {
+            let card = centre.card(&format!("44118{chunk:02}{card:02}"), Bearer::Sms).await;
+            made.extend((1..=3).map(|record| centre.action(card, Bearer::Sms, acknowledgement(&[[0, record, 0]]))));
+            made.push(centre.action(card, Bearer::Sms, restore(1)));
+        }
+        centre.commit_and_push(&made).await;
+        actions.extend(made);
+        if chunk % 3 == 1 {
+            flush(redis.port());
+        }
+    }
+    flush(redis.port());
+    let janitor = tokio::sync::Mutex::new(centre.janitor());
+    let unfinished = tokio::sync::Mutex::new(actions);
+    eventually(async || {
+        // The queue may be away for a moment; the next round does it.
+        centre.clock.advance(Duration::from_secs(2));
+        let round = janitor.lock().await.tick().await;
+        let mut unfinished = unfinished.lock().await;
+        let mut left = Vec::new();
+        for action in unfinished.drain(..) {
+            let state = centre.row(&action).await.state;
+            let is_finished = if action.content.is_ordered() { state == State::Sent } else { state == State::Done };
+            if !is_finished {
+                left.push(action);
+            }
+        }
+        *unfinished = left;
+        (round.is_ok() && unfinished.is_empty()).then_some(())
+    })
+    .await;
+}
+
+fn flush(port: u16) {
+    use std::io::{Read, Write};
+    let mut connection = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    connection.write_all(b"FLUSHALL\r\n").unwrap();
+    let mut answer = [0; 5];
+    connection.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"+OK\r\n");
 }
