@@ -41,7 +41,7 @@ fn may_use(shelf: &str) -> &'static [&'static str] {
         "platform" => &["protocol", "domain", "proto", "platform"],
         "services" => &["protocol", "domain", "proto", "platform"],
         "testkit" => &["protocol", "mobile", "domain", "proto", "platform"],
-        "loadtest" => &["protocol", "mobile", "proto", "platform", "testkit"],
+        "loadtest" => &["protocol", "mobile", "domain", "proto", "platform", "testkit"],
         // The one binary composes the services; the others serve people and the project.
         "simvault" => &["protocol", "domain", "proto", "platform", "services", "loadtest"],
         "simvaultctl" => &["protocol", "proto", "platform"],

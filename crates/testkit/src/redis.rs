@@ -55,6 +55,17 @@ impl Server {
         self.running.kill9();
     }
 
+    /// As [`Self::restart`], with all that it held gone: a disk that was lost.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart_empty(&mut self) {
+        self.running.end(true);
+        // Before its first write there is no such folder.
+        drop(std::fs::remove_dir_all(self.folder.join("appendonlydir")));
+        self.running = launch(self.folder.path(), self.port).expect("Redis starts again on its port");
+    }
+
     /// Starts it again on the same port and data, after [`Self::kill9`] or not.
     ///
     /// # Panics

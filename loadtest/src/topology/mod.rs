@@ -1,3 +1,364 @@
-//! The whole centre as processes of its own: Postgres, Redis, and replicas of every service.
+//! The whole centre as processes of its own: Postgres, Redis, and replicas of every service, on loopback.
+//!
+//! Start with [`Topology::start`]. Ports are chosen before anything starts, so that a service that died comes back at
+//! the same place. What a kubelet and an operator's database team do in production, [`Topology::keep`] does here.
 
+mod config;
 pub mod process;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_util::sync::CancellationToken;
+
+pub use config::{CENTRE_NUMBER, SMSC_ACCOUNT};
+use process::{Keeper, Recipe};
+
+/// The services, in the order in which they are started.
+pub const SERVICES: [&str; 7] = [
+    "application-server",
+    "outbound-smpp",
+    "outbound-ip",
+    "inbound-data",
+    "outbound-action",
+    "inbound-ip",
+    "inbound-smpp",
+];
+
+/// Settings of Postgres for load (performance.md 2): more memory and rare checkpoints, everything durable.
+pub const POSTGRES_TUNED: [(&str, &str); 9] = [
+    ("shared_buffers", "1GB"),
+    ("wal_compression", "lz4"),
+    ("max_wal_size", "8GB"),
+    ("checkpoint_timeout", "15min"),
+    ("wal_buffers", "64MB"),
+    ("fsync", "on"),
+    ("synchronous_commit", "on"),
+    ("full_page_writes", "on"),
+    ("max_connections", "200"),
+];
+
+/// For a healthy start, and for everything to be healthy again.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
+/// Between a death and the next start.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// How often it is looked whether a process died.
+const KEEP_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What is started, and where.
+#[derive(Clone, Debug)]
+pub struct TopologyConfig {
+    /// For configuration files and logs; made when it is missing.
+    pub folder: PathBuf,
+    /// The binary of the services.
+    pub simvault: PathBuf,
+    /// Replicas of each service.
+    pub replicas: usize,
+    /// Where the SMSCs listen: one link of each SMPP edge to each.
+    pub smscs: Vec<SocketAddr>,
+    /// Added to [`POSTGRES_TUNED`]; the same name overrides.
+    pub postgres: Vec<(&'static str, &'static str)>,
+    /// Leases, pauses and timers of seconds instead of minutes, so that a run of minutes sees many recoveries.
+    pub impatient: bool,
+}
+
+impl TopologyConfig {
+    /// Two replicas of each service, production's timers.
+    #[must_use]
+    pub fn new(folder: PathBuf, simvault: PathBuf, smsc: SocketAddr) -> Self {
+        Self { folder, simvault, replicas: 2, smscs: vec![smsc], postgres: Vec::new(), impatient: false }
+    }
+}
+
+/// Ports of one replica.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    pub grpc: u16,
+    pub metrics: u16,
+    /// Where cards connect (inbound-ip only).
+    pub cards: u16,
+}
+
+/// The running centre; dropping it ends all of it.
+pub struct Topology {
+    config: TopologyConfig,
+    /// By service, one entry per replica.
+    ports: BTreeMap<&'static str, Vec<Ports>>,
+    keeper: Keeper,
+    postgres: Arc<Mutex<testkit::postgres::Server>>,
+    redis: Arc<Mutex<testkit::redis::Server>>,
+    balancers: BTreeMap<&'static str, rpc::Balancer>,
+    stopped: CancellationToken,
+}
+
+impl Topology {
+    /// Starts everything and waits until every replica is healthy.
+    ///
+    /// # Errors
+    /// What does not start, or is not healthy within a minute, by name.
+    pub async fn start(config: TopologyConfig) -> Result<Self> {
+        ensure!(config.simvault.is_file(), "{} is missing: cargo build --package simvault", config.simvault.display());
+        fs::create_dir_all(&config.folder).with_context(|| format!("cannot make {}", config.folder.display()))?;
+        let settings = config.postgres.clone();
+        let (postgres, redis) = tokio::task::spawn_blocking(move || {
+            let settings: Vec<_> = POSTGRES_TUNED.into_iter().chain(settings).collect();
+            let postgres = testkit::postgres::Server::with(&settings);
+            postgres.sql("postgres", &format!("CREATE DATABASE {}", config::DATABASE));
+            (postgres, testkit::redis::Server::start())
+        })
+        .await
+        .context("Postgres and Redis")?;
+        let stopped = CancellationToken::new();
+        let ports = choose_ports(config.replicas);
+        let mut balancers = BTreeMap::new();
+        for (service, replicas) in &ports {
+            let endpoints = rpc::EndpointsConfig::new(replicas.iter().map(|ports| address(ports.grpc)));
+            balancers.insert(*service, rpc::Balancer::new(endpoints, stopped.clone())?);
+        }
+        let topology = Self {
+            config,
+            ports,
+            keeper: Keeper::new(RESTART_PAUSE),
+            postgres: Arc::new(Mutex::new(postgres)),
+            redis: Arc::new(Mutex::new(redis)),
+            balancers,
+            stopped,
+        };
+        topology.start_services().await?;
+        Ok(topology)
+    }
+
+    async fn start_services(&self) -> Result<()> {
+        let places = config::Places {
+            ports: &self.ports,
+            store: self.postgres().socket_url_of(config::DATABASE),
+            queue: self.redis().url(),
+            smscs: &self.config.smscs,
+            impatient: self.config.impatient,
+        };
+        config::write(&self.config.folder, &places)?;
+        self.migrate().await?;
+        for service in SERVICES {
+            for replica in 1..=self.config.replicas {
+                self.keeper.start(self.recipe(service, replica))?;
+            }
+        }
+        let (keeper, stopped) = (self.keeper.clone(), self.stopped.clone());
+        tokio::spawn(async move {
+            while !stopped.is_cancelled() {
+                match keeper.keep() {
+                    Ok(started) if !started.is_empty() => tracing::info!(?started, "started again"),
+                    Ok(_) => {}
+                    Err(error) => tracing::error!(%error, "processes cannot be started again"),
+                }
+                tokio::time::sleep(KEEP_INTERVAL).await;
+            }
+        });
+        self.wait_healthy().await
+    }
+
+    async fn migrate(&self) -> Result<()> {
+        let (program, file) = (self.config.simvault.clone(), self.config.folder.join("migrate.toml"));
+        let run = move || Command::new(program).args(["migrate", "--config"]).arg(file).output();
+        let done = tokio::task::spawn_blocking(run).await?.context("simvault migrate")?;
+        ensure!(
+            done.status.success(),
+            "simvault migrate: {}{}",
+            String::from_utf8_lossy(&done.stdout),
+            String::from_utf8_lossy(&done.stderr)
+        );
+        Ok(())
+    }
+
+    fn recipe(&self, service: &str, replica: usize) -> Recipe {
+        let name = format!("{service}-{replica}");
+        let file = self.config.folder.join(format!("{name}.toml"));
+        Recipe {
+            program: self.config.simvault.clone(),
+            arguments: vec![service.to_owned(), "--config".to_owned(), file.display().to_string()],
+            environment: Vec::new(),
+            log: self.config.folder.join(format!("{name}.log")),
+            name,
+        }
+    }
+
+    /// Waits until every replica of every service says it is ready.
+    ///
+    /// # Errors
+    /// After a minute: the replicas that are not.
+    pub async fn wait_healthy(&self) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            let sick = self.sick();
+            if sick.is_empty() {
+                return Ok(());
+            }
+            if began.elapsed() > HEALTHY_WITHIN {
+                bail!("not healthy after {HEALTHY_WITHIN:?}: {}; logs in {}", sick.join(", "), self.config.folder.display());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Replicas that are not ready now.
+    #[must_use]
+    pub fn sick(&self) -> Vec<String> {
+        let mut sick = Vec::new();
+        for (service, replicas) in &self.ports {
+            let healthy = self.balancers.get(service).map(rpc::Balancer::healthy).unwrap_or_default();
+            for (replica, ports) in (1..).zip(replicas) {
+                let address = address(ports.grpc);
+                if !healthy.iter().any(|found| found.address() == address) {
+                    sick.push(format!("{service}-{replica}"));
+                }
+            }
+        }
+        sick
+    }
+
+    /// What calls a service with the replicas that are healthy.
+    ///
+    /// # Errors
+    /// No replica of this name is healthy.
+    pub fn channel(&self, service: &str) -> Result<tonic::transport::Channel> {
+        let channel = self.balancers.get(service).and_then(rpc::Balancer::least_loaded);
+        channel.with_context(|| format!("no replica of {service} is healthy"))
+    }
+
+    /// Starts, kills and names the processes of the services: `inbound-data-1`.
+    #[must_use]
+    pub fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    /// Ports of each service's replicas.
+    #[must_use]
+    pub fn ports(&self) -> &BTreeMap<&'static str, Vec<Ports>> {
+        &self.ports
+    }
+
+    /// Settings and logs.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.config.folder
+    }
+
+    #[must_use]
+    pub fn replicas(&self) -> usize {
+        self.config.replicas
+    }
+
+    pub fn postgres(&self) -> MutexGuard<'_, testkit::postgres::Server> {
+        self.postgres.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn redis(&self) -> MutexGuard<'_, testkit::redis::Server> {
+        self.redis.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The database's URL for [`store`].
+    #[must_use]
+    pub fn store_url(&self) -> String {
+        self.postgres().url_of(config::DATABASE)
+    }
+
+    /// Runs SQL in the centre's database.
+    pub async fn sql(&self, sql: &'static str) -> Result<String> {
+        let postgres = Arc::clone(&self.postgres);
+        let run = move || postgres.lock().unwrap_or_else(PoisonError::into_inner).sql(config::DATABASE, sql);
+        Ok(tokio::task::spawn_blocking(run).await?)
+    }
+
+    /// `kill -9` of Postgres with all its processes; it comes back after `down`.
+    ///
+    /// # Errors
+    /// It does not come back.
+    pub async fn kill_postgres(&self, down: Duration) -> Result<()> {
+        let postgres = Arc::clone(&self.postgres);
+        let run = move || {
+            let mut postgres = postgres.lock().unwrap_or_else(PoisonError::into_inner);
+            postgres.kill9();
+            std::thread::sleep(down);
+            postgres.restart();
+        };
+        tokio::task::spawn_blocking(run).await.context("Postgres after its kill")
+    }
+
+    /// `kill -9` of Redis; it comes back after `down` with nothing in it.
+    ///
+    /// # Errors
+    /// It does not come back.
+    pub async fn kill_and_wipe_redis(&self, down: Duration) -> Result<()> {
+        let redis = Arc::clone(&self.redis);
+        let run = move || {
+            let mut redis = redis.lock().unwrap_or_else(PoisonError::into_inner);
+            redis.kill9();
+            std::thread::sleep(down);
+            redis.restart_empty();
+        };
+        tokio::task::spawn_blocking(run).await.context("Redis after its kill")
+    }
+
+    /// One number of a service's metrics, summed over the series whose line starts with `series`; `None`: no answer.
+    pub async fn metric(&self, service: &str, replica: usize, series: &str) -> Option<f64> {
+        let ports = self.ports.get(service)?.get(replica.checked_sub(1)?)?;
+        let text = scrape(ports.metrics).await.ok()?;
+        let lines = text.lines().filter(|line| line.starts_with(series));
+        Some(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    }
+
+    /// Stops the services in order (SIGTERM, drain), then the servers. Names what had to be killed.
+    ///
+    /// # Errors
+    /// A process that can be neither stopped nor killed.
+    pub async fn stop(self, grace: Duration) -> Result<Vec<String>> {
+        self.stopped.cancel();
+        let keeper = self.keeper.clone();
+        tokio::task::spawn_blocking(move || keeper.stop(grace)).await?
+    }
+}
+
+impl Drop for Topology {
+    fn drop(&mut self) {
+        self.stopped.cancel();
+    }
+}
+
+/// The text of `/metrics` on a port of ours.
+async fn scrape(port: u16) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+    let mut text = String::new();
+    let read = stream.read_to_string(&mut text);
+    tokio::time::timeout(Duration::from_secs(2), read).await.map_err(std::io::Error::other)??;
+    Ok(text)
+}
+
+fn address(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
+fn choose_ports(replicas: usize) -> BTreeMap<&'static str, Vec<Ports>> {
+    // All are held until all are chosen, or one would be given out twice.
+    let mut held = Vec::new();
+    let mut port = || {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port on 127.0.0.1");
+        let port = listener.local_addr().expect("the address of a bound socket").port();
+        held.push(listener);
+        port
+    };
+    let mut replica = |_| Ports { grpc: port(), metrics: port(), cards: port() };
+    SERVICES.into_iter().map(|service| (service, (0..replicas).map(&mut replica).collect())).collect()
+}

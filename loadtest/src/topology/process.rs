@@ -87,6 +87,22 @@ impl Keeper {
         Ok(false)
     }
 
+    /// As [`Self::kill9`], but it stays dead until [`Self::resume`].
+    pub fn suspend(&self, name: &str) -> Result<bool> {
+        let killed = self.kill9(name)?;
+        for kept in self.lock().iter_mut().filter(|kept| kept.recipe.name == name) {
+            kept.restart_at = None;
+        }
+        Ok(killed)
+    }
+
+    /// What was suspended may be started again.
+    pub fn resume(&self, name: &str) {
+        for kept in self.lock().iter_mut().filter(|kept| kept.recipe.name == name && kept.child.is_none()) {
+            kept.restart_at = Some(Instant::now());
+        }
+    }
+
     /// Name and process id of what runs.
     #[must_use]
     pub fn running(&self) -> Vec<(String, u32)> {
