@@ -1,0 +1,84 @@
+//! Messages from the centre: whose they are, what type, and where they wait (Fig. 30).
+
+use bytes::Bytes;
+use link::{
+    file_result::FileResult,
+    message::Message,
+    pid::{MessageType, Pid},
+    reason,
+    reason::Reason,
+};
+use sms::Deliver;
+
+use super::{
+    BackupApplet,
+    memory::{Acknowledgement, INBOUND_MAX, Job, Work},
+};
+
+impl BackupApplet {
+    /// An SMS-DELIVER: only the configured centre is heard (S2-AK-07).
+    pub(super) fn receive_sms(&mut self, tpdu: &[u8]) {
+        let centre = self.eeprom.configuration.centre_isdn.as_ref().map(|centre| centre.digits());
+        let deliver = Deliver::decode(tpdu).ok();
+        let deliver = deliver.filter(|deliver| centre.as_deref() == Some(deliver.originator.digits()));
+        match deliver {
+            Some(deliver) if deliver.user_data.has_header() => self.refuse(Reason::Unsupported),
+            Some(deliver) => self.receive(deliver.user_data.body()),
+            None => self.eeprom.counts.messages_ignored += 1,
+        }
+    }
+
+    /// S3001: the type decides (S2-AK-02). An error is recorded and never answered (D-115).
+    pub(super) fn receive(&mut self, payload: &[u8]) {
+        let message_type = payload.first().and_then(|&first| Pid::from_octet(first)).map(|pid| pid.message_type);
+        if message_type == Some(MessageType::Error) {
+            self.eeprom.counts.errors_received += 1;
+            return;
+        }
+        match Message::decode(payload, &self.eeprom.monitor) {
+            Ok(Message::BackupAcknowledgement { records }) => {
+                records.into_iter().for_each(|record| self.acknowledged(record));
+            }
+            Ok(Message::Restore { .. } | Message::AddressableRestore { .. } | Message::Configuration { .. }) => {
+                if self.eeprom.inbound.len() < INBOUND_MAX {
+                    self.eeprom.inbound.push_back(Bytes::copy_from_slice(payload));
+                    self.next_inbound();
+                } else {
+                    let busy = FileResult::without_file(reason::TEMPORARY_FAILURE, Reason::Busy);
+                    self.queue_error(busy);
+                }
+            }
+            Ok(_) => self.refuse(Reason::Unsupported),
+            Err(malformed) => self.refuse(malformed.reason()),
+        }
+    }
+
+    fn refuse(&mut self, reason: Reason) {
+        self.queue_error(FileResult::without_file(reason::PERMANENT_FAILURE, reason));
+    }
+
+    /// S3008 to S3012: takes the next waiting message once buffer and acknowledgement are free (D-38).
+    pub(super) fn next_inbound(&mut self) {
+        if self.eeprom.job.is_some() || self.eeprom.acknowledgement_flag {
+            return;
+        }
+        let Some(payload) = self.eeprom.inbound.pop_front() else { return };
+        let work = match Message::decode(&payload, &self.eeprom.monitor) {
+            Ok(Message::Restore { records, refused }) => Work::Restore { records, refused },
+            Ok(Message::AddressableRestore { records }) => Work::AddressableRestore(records),
+            Ok(Message::Configuration { items, unparsed }) => Work::Configuration { items, unparsed },
+            // The monitor table has changed since it came.
+            Ok(_) => return,
+            Err(malformed) => return self.refuse(malformed.reason()),
+        };
+        let configuration = matches!(work, Work::Configuration { .. });
+        self.eeprom.restore_flag = !configuration;
+        self.eeprom.acknowledgement = Some(match configuration {
+            true => Acknowledgement::Configuration(Vec::new()),
+            false => Acknowledgement::Restore(Vec::new()),
+        });
+        self.eeprom.acknowledgement_route = Some(self.route());
+        self.eeprom.job = Some(Job { work, pointer: 0 });
+        self.ask_interval(true);
+    }
+}

@@ -1,0 +1,185 @@
+//! What the applet keeps in EEPROM, with the capacities of D-42: it survives power-off (S2-BF-04).
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+};
+
+use bytes::Bytes;
+use link::{
+    addressable::AddressedRecord,
+    checksum_table::ChecksumTable,
+    configuration::{Bearer, ConfigurationItem, IsdnAddress},
+    file_result::FileResult,
+    monitor::MonitorTable,
+    record::{Record, RefusedTail},
+};
+
+/// Capacity of the event buffer (D-42).
+pub const EVENTS_MAX: usize = 32;
+/// Messages in the inbound buffer (D-42).
+pub const INBOUND_MAX: usize = 4;
+/// Records in the error buffer (D-42).
+pub const ERRORS_MAX: usize = 4;
+
+/// The configuration table (S2-CF-01) as CIDs set it (D-12).
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    pub service_on: bool,
+    pub centre_isdn: Option<IsdnAddress>,
+    pub centre_ip: Option<SocketAddr>,
+    pub bearer: Bearer,
+    /// Poll interval in normal times, seconds (D-34).
+    pub normal_seconds: u8,
+    /// Poll interval while a restore or configuration is under way, seconds (D-34).
+    pub fast_seconds: u8,
+    /// Status events from the first record in the outbound buffer to sending (D-35).
+    pub retry_preset: u8,
+    /// Most rows that the checksum table may have (CID 0x07).
+    pub checksum_rows_max: u16,
+    /// Mode, blocks per message, delay (CID 0x0D): kept for the asynchronous mode, which this applet does not run.
+    pub asynchronous: Option<(u8, u8, u16)>,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self {
+            service_on: true,
+            centre_isdn: None,
+            centre_ip: None,
+            bearer: Bearer::Sms,
+            normal_seconds: 5,
+            fast_seconds: 1,
+            retry_preset: 5,
+            checksum_rows_max: u16::MAX,
+            asynchronous: None,
+        }
+    }
+}
+
+/// A record under backup: monitor index and record number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    pub monitor_index: u8,
+    pub record_number: u8,
+}
+
+/// An entry of the event buffer (S2-BF-02).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub key: Key,
+    /// Sent even if the checksum table knows the content already (D-36, D-40).
+    pub forced: bool,
+}
+
+/// A row whose records are looked through one by one (D-40, and D-42 when the event buffer was full).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// Next record number; above 255: done.
+    pub next: u16,
+    pub forced: bool,
+}
+
+/// A record that was sent and is not yet acknowledged (D-32, D-36, D-37).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InFlight {
+    pub key: Key,
+    /// As sent.
+    pub checksum: u16,
+    /// Acknowledgements of older versions that may still come (S2-AK-06).
+    pub older: u8,
+    /// How often this version was sent.
+    pub sent: u8,
+    /// Repeats for want of an acknowledgement (D-36: at most 3).
+    pub repeats: u8,
+    /// Permanent refusals of this version (D-37).
+    pub refusals: u8,
+    /// Wait after the next temporary refusal, status events (D-36: 60, doubling to 720).
+    pub next_wait: u16,
+    pub state: Flight,
+}
+
+/// Where an [`InFlight`] record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flight {
+    /// Sent `age` status events ago.
+    Sent { age: u16 },
+    /// Refused temporarily; queued again after `left` more status events.
+    Refused { left: u16 },
+    /// In the event buffer again.
+    Queued,
+}
+
+/// What the restore/configuration buffer holds; decoded when it is put there, for the monitor table may have changed
+/// while the message waited.
+#[derive(Clone, Debug)]
+pub enum Work {
+    Restore { records: Vec<Record>, refused: Option<RefusedTail> },
+    AddressableRestore(Vec<AddressedRecord>),
+    Configuration { items: Vec<ConfigurationItem>, unparsed: Option<u8> },
+}
+
+/// The restore/configuration buffer with its pointer (S2-RS-01 to S2-RS-12).
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub work: Work,
+    pub pointer: usize,
+}
+
+/// The acknowledgement buffer.
+#[derive(Clone, Debug)]
+pub enum Acknowledgement {
+    Restore(Vec<FileResult>),
+    Configuration(Vec<(u8, u8)>),
+}
+
+/// Where messages go: kept for an acknowledgement while its own message changes it (S2-CG-06).
+#[derive(Clone, Debug)]
+pub struct Route {
+    pub bearer: Bearer,
+    pub centre_isdn: Option<IsdnAddress>,
+}
+
+/// Everything that survives power-off.
+#[derive(Clone, Debug, Default)]
+pub struct Eeprom {
+    pub monitor: MonitorTable,
+    pub checksums: ChecksumTable,
+    pub configuration: Configuration,
+    pub events: VecDeque<Event>,
+    /// By monitor index.
+    pub scans: BTreeMap<u8, Scan>,
+    /// The outbound message under construction; the content is read when it is sent (S2-BK-16).
+    pub outbound: Vec<Key>,
+    /// D-35: status events since the first record was placed or the last attempt.
+    pub counter: u8,
+    pub in_flight: Vec<InFlight>,
+    pub inbound: VecDeque<Bytes>,
+    pub job: Option<Job>,
+    /// S2-RS-03.
+    pub restore_flag: bool,
+    pub acknowledgement: Option<Acknowledgement>,
+    /// S2-RS-12.
+    pub acknowledgement_flag: bool,
+    pub acknowledgement_route: Option<Route>,
+    pub errors: VecDeque<FileResult>,
+    pub restore_requested: bool,
+    /// Status events until a failed acknowledgement, error or request is tried again (S2-BK-10).
+    pub pause: u8,
+    pub counts: Counts,
+}
+
+/// What has happened, for statistics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records acknowledged with success.
+    pub records_backed_up: u64,
+    /// Records written by restore and addressable restore.
+    pub records_restored: u64,
+    /// Messages from elsewhere than the centre (S2-AK-07), or octets that are no TPDU.
+    pub messages_ignored: u64,
+    /// Error messages received; recorded, never answered (D-115).
+    pub errors_received: u64,
+    /// Records left to the database checksum after all repeats (D-36).
+    pub records_given_up: u64,
+}

@@ -1,0 +1,346 @@
+//! The backup applet of the second embodiment: one of four tasks at each status event (S2-PR-01).
+//!
+//! [`memory::Eeprom`] is what survives power-off; the other fields of [`BackupApplet`] are gone after a reset. Events and
+//! the outbound message are in `backup`, messages from the centre in `incoming`, restores and configuration in `work`.
+
+mod backup;
+mod incoming;
+pub mod memory;
+mod work;
+
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::Bytes;
+use link::{
+    configuration::Bearer,
+    file_result::FileResult,
+    message::Message,
+    monitor::{MonitorRow, MonitorTable},
+};
+use sms::{Address, DataCoding, ProtocolId, Submit, UserData, ValidityPeriod};
+use uicc::{
+    applet::Applet,
+    files::{EF_ADN, EF_EXT1, FileSystem, Path},
+    proactive::{ProactiveCommand, TerminalResponse},
+};
+
+use memory::{Acknowledgement, Configuration, ERRORS_MAX, Eeprom, Route};
+
+/// The menu item that asks the centre for a restore (S2-RR-01).
+pub const MENU_RESTORE: u8 = 1;
+/// IP payloads that wait for the phone.
+const IP_OUT_MAX: usize = 8;
+
+/// The applet on the card.
+#[derive(Clone, Debug)]
+pub struct BackupApplet {
+    eeprom: Eeprom,
+    commands: VecDeque<Queued>,
+    /// Fetched, not yet answered.
+    current: Option<Option<Purpose>>,
+    /// The message that the phone has been given and has not reported on.
+    sending: Option<Purpose>,
+    ip_out: VecDeque<Bytes>,
+    message_reference: u8,
+}
+
+#[derive(Clone, Debug)]
+struct Queued {
+    command: ProactiveCommand,
+    purpose: Option<Purpose>,
+}
+
+/// What a message that is being sent carries, so that its success can be noted.
+#[derive(Clone, Debug)]
+enum Purpose {
+    Backup(backup::SentRecords),
+    /// So many records of the acknowledgement buffer.
+    Acknowledgement(usize),
+    /// So many records of the error buffer.
+    Error(usize),
+    RestoreRequest,
+}
+
+impl BackupApplet {
+    /// A new card with empty monitored files; what personalisation puts there is backed up when the service is switched
+    /// on by a message (D-40).
+    #[must_use]
+    pub fn new(configuration: Configuration, monitor: MonitorTable) -> Self {
+        let eeprom = Eeprom { configuration, monitor, ..Eeprom::default() };
+        let mut applet = Self {
+            eeprom,
+            commands: VecDeque::new(),
+            current: None,
+            sending: None,
+            ip_out: VecDeque::new(),
+            message_reference: 0,
+        };
+        applet.start();
+        applet
+    }
+
+    /// What survives power-off, to look at.
+    #[must_use]
+    pub fn eeprom(&self) -> &Eeprom {
+        &self.eeprom
+    }
+
+    /// Anything queued, unsent or unacknowledged, or a restore under way.
+    #[must_use]
+    pub fn pending(&self) -> bool {
+        let eeprom = &self.eeprom;
+        !(eeprom.events.is_empty()
+            && eeprom.scans.is_empty()
+            && eeprom.outbound.is_empty()
+            && eeprom.in_flight.is_empty()
+            && eeprom.inbound.is_empty()
+            && eeprom.errors.is_empty())
+            || eeprom.job.is_some()
+            || eeprom.acknowledgement_flag
+            || eeprom.restore_requested
+            || self.sending.is_some()
+            || !self.ip_out.is_empty()
+    }
+
+    /// After power-on: the menu, and the poll interval that the state asks for.
+    fn start(&mut self) {
+        let items = vec![(MENU_RESTORE, "Restore".to_owned())];
+        self.command(ProactiveCommand::SetUpMenu { title: "Backup".to_owned(), items });
+        self.ask_interval(self.eeprom.job.is_some());
+    }
+
+    fn command(&mut self, command: ProactiveCommand) {
+        self.commands.push_back(Queued { command, purpose: None });
+    }
+
+    /// POLL INTERVAL (D-34).
+    fn ask_interval(&mut self, fast: bool) {
+        let configuration = &self.eeprom.configuration;
+        let seconds = if fast { configuration.fast_seconds } else { configuration.normal_seconds };
+        self.command(ProactiveCommand::PollInterval(Duration::from_secs(seconds.into())));
+    }
+
+    fn route(&self) -> Route {
+        let configuration = &self.eeprom.configuration;
+        Route { bearer: configuration.bearer, centre_isdn: configuration.centre_isdn.clone() }
+    }
+
+    /// Fig. 29: one of four tasks, in this order of priority (S2-PR-01).
+    fn status_event(&mut self, files: &mut FileSystem) {
+        self.age_in_flight();
+        self.eeprom.pause = self.eeprom.pause.saturating_sub(1);
+        if self.send_outbound(files) || self.send_error() || self.send_request() {
+            return;
+        }
+        if self.process_event(files) {
+            return;
+        }
+        if self.eeprom.job.is_some() {
+            self.process_work(files);
+            return;
+        }
+        self.send_acknowledgement();
+        self.next_inbound();
+    }
+
+    fn may_send(&self) -> bool {
+        self.sending.is_none() && self.eeprom.pause == 0
+    }
+
+    /// S2-ER-01: error records go out as an outgoing message.
+    fn send_error(&mut self) -> bool {
+        if self.eeprom.errors.is_empty() || !self.may_send() {
+            return false;
+        }
+        let records: Vec<FileResult> = self.eeprom.errors.iter().copied().collect();
+        let count = records.len();
+        let route = self.route();
+        self.transmit(Message::Error { records }.encode(), Purpose::Error(count), &route);
+        true
+    }
+
+    fn send_request(&mut self) -> bool {
+        if !self.eeprom.restore_requested || !self.may_send() {
+            return false;
+        }
+        let route = self.route();
+        self.transmit(Message::RestoreRequest { ranges: Vec::new() }.encode(), Purpose::RestoreRequest, &route);
+        true
+    }
+
+    /// Task 4, S2912 to S2915: poll interval back first, then the acknowledgement, in as many messages as it needs.
+    fn send_acknowledgement(&mut self) {
+        if !self.eeprom.acknowledgement_flag || !self.may_send() {
+            return;
+        }
+        let route = self.eeprom.acknowledgement_route.clone().unwrap_or_else(|| self.route());
+        let limit = match route.bearer {
+            Bearer::Sms => link::SMS_OCTETS,
+            Bearer::Ip => link::ip::PAYLOAD_OCTETS_MAX,
+        };
+        let (message, count) = match &self.eeprom.acknowledgement {
+            Some(Acknowledgement::Restore(results)) => {
+                let records: Vec<_> = results.iter().take(FileResult::per_message(limit)).copied().collect();
+                let count = records.len();
+                (Message::RestoreAcknowledgement { records }, count)
+            }
+            Some(Acknowledgement::Configuration(results)) => {
+                let records: Vec<_> = results.iter().take((limit - 1) / 2).copied().collect();
+                let count = records.len();
+                (Message::ConfigurationAcknowledgement { records }, count)
+            }
+            None => {
+                self.eeprom.acknowledgement_flag = false;
+                return;
+            }
+        };
+        self.ask_interval(false);
+        self.transmit(message.encode(), Purpose::Acknowledgement(count), &route);
+    }
+
+    /// Hands a message to the phone: SEND SHORT MESSAGE, or a payload for the IP link (S2-BK-11).
+    fn transmit(&mut self, payload: Vec<u8>, purpose: Purpose, route: &Route) {
+        if route.bearer == Bearer::Ip {
+            if self.ip_out.len() >= IP_OUT_MAX {
+                self.sent(purpose, false);
+                return;
+            }
+            self.ip_out.push_back(payload.into());
+            self.sent(purpose, true);
+            return;
+        }
+        let Some(tpdu) = self.submit(&payload, route) else {
+            self.sent(purpose, false);
+            return;
+        };
+        self.sending = Some(purpose.clone());
+        let command = ProactiveCommand::SendShortMessage { alpha: None, tpdu };
+        self.commands.push_back(Queued { command, purpose: Some(purpose) });
+    }
+
+    /// SMS-SUBMIT to the configured centre; `None` without an address.
+    fn submit(&mut self, payload: &[u8], route: &Route) -> Option<Vec<u8>> {
+        let centre = route.centre_isdn.as_ref()?;
+        let destination = Address::new((centre.ton_npi >> 4) & 7, centre.ton_npi & 0xF, &centre.digits()).ok()?;
+        let user_data = UserData::from_octets(payload).ok()?;
+        self.message_reference = self.message_reference.wrapping_add(1);
+        let submit = Submit {
+            reject_duplicates: false,
+            reply_path: false,
+            status_report_request: false,
+            message_reference: self.message_reference,
+            destination,
+            protocol_id: ProtocolId(0),
+            data_coding: DataCoding(0xF5),
+            validity_period: Some(ValidityPeriod::relative_at_least(Duration::from_secs(86_400))),
+            user_data,
+        };
+        Some(submit.encode())
+    }
+
+    /// The phone's report on a message: done with it, or again after another retry interval (S2-BK-10).
+    fn sent(&mut self, purpose: Purpose, ok: bool) {
+        self.sending = None;
+        match purpose {
+            Purpose::Backup(_) if !ok => self.eeprom.counter = 0,
+            _ if !ok => self.eeprom.pause = self.eeprom.configuration.retry_preset,
+            Purpose::Backup(sent) => self.backup_sent(&sent),
+            Purpose::Error(count) => {
+                self.eeprom.errors.drain(..count.min(self.eeprom.errors.len()));
+            }
+            Purpose::RestoreRequest => self.eeprom.restore_requested = false,
+            Purpose::Acknowledgement(count) => self.acknowledgement_sent(count),
+        }
+    }
+
+    fn acknowledgement_sent(&mut self, count: usize) {
+        let left = match &mut self.eeprom.acknowledgement {
+            Some(Acknowledgement::Restore(results)) => {
+                results.drain(..count.min(results.len()));
+                results.len()
+            }
+            Some(Acknowledgement::Configuration(results)) => {
+                results.drain(..count.min(results.len()));
+                results.len()
+            }
+            None => 0,
+        };
+        if left == 0 {
+            self.eeprom.acknowledgement = None;
+            self.eeprom.acknowledgement_flag = false;
+            self.eeprom.acknowledgement_route = None;
+        }
+    }
+
+    /// The error buffer keeps the first four records (D-42).
+    fn queue_error(&mut self, error: FileResult) {
+        if self.eeprom.errors.len() < ERRORS_MAX {
+            self.eeprom.errors.push_back(error);
+        }
+    }
+}
+
+impl Applet for BackupApplet {
+    fn file_updated(&mut self, files: &mut FileSystem, path: Path, record_number: u8) {
+        self.record_changed(path, record_number);
+        self.status_event(files);
+    }
+
+    fn status(&mut self, files: &mut FileSystem) {
+        self.status_event(files);
+    }
+
+    fn sms_pp_download(&mut self, files: &mut FileSystem, tpdu: &[u8]) {
+        self.receive_sms(tpdu);
+        self.status_event(files);
+    }
+
+    fn timer_expired(&mut self, _files: &mut FileSystem, _timer_id: u8) {}
+
+    fn menu_selected(&mut self, _files: &mut FileSystem, item_id: u8) {
+        self.eeprom.restore_requested |= item_id == MENU_RESTORE;
+    }
+
+    fn next_command(&mut self, _files: &mut FileSystem) -> Option<ProactiveCommand> {
+        let Queued { command, purpose } = self.commands.pop_front()?;
+        self.current = Some(purpose);
+        Some(command)
+    }
+
+    fn terminal_response(&mut self, _files: &mut FileSystem, response: &TerminalResponse) {
+        if let Some(Some(purpose)) = self.current.take() {
+            self.sent(purpose, response.is_success());
+        }
+    }
+
+    fn ip_received(&mut self, files: &mut FileSystem, payload: &[u8]) {
+        self.receive(payload);
+        self.status_event(files);
+    }
+
+    fn next_ip_payload(&mut self) -> Option<Bytes> {
+        self.ip_out.pop_front()
+    }
+
+    fn reset(&mut self, _files: &mut FileSystem) {
+        self.commands.clear();
+        self.current = None;
+        self.sending = None;
+        self.ip_out.clear();
+        self.start();
+    }
+}
+
+/// Row 0: all of EF_ADN; row 1: all of EF_EXT1, so that long numbers come back whole.
+#[must_use]
+pub fn default_monitor_table(files: &FileSystem) -> MonitorTable {
+    let whole = |path: Path| MonitorRow {
+        df: path.df,
+        ef: path.ef,
+        record_offset: 0,
+        record_count: files.records(path).unwrap_or(0),
+        data_offset: 0,
+        data_octets: files.record_octets(path).unwrap_or(0),
+    };
+    MonitorTable::new(vec![whole(EF_ADN), whole(EF_EXT1)])
+}

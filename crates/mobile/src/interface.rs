@@ -1,0 +1,109 @@
+//! What a station is made of, what happens to it, what it does, and the files of its card.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use link::configuration::Bearer;
+use uicc::files::{EF_ADN, EF_EXT1, EF_ICCID, EF_IMSI, EF_PHASE, EF_SMS, EF_SMSP, EF_SST, FileSystem};
+
+/// What a station is made of.
+#[derive(Clone, Debug)]
+pub struct StationConfig {
+    /// The centre's E.164 number, digits only: the address that service messages go to and come from (D-124).
+    pub centre_isdn: String,
+    pub bearer: Bearer,
+    pub service_on: bool,
+    /// Records of EF_ADN (1 to 254) and EF_EXT1.
+    pub adn_records: u8,
+    pub ext1_records: u8,
+    /// Octets of the alpha identifier in EF_ADN; 14 makes records of 28 octets.
+    pub alpha_octets: u8,
+    /// CHV1, padded with FF.
+    pub chv1: [u8; 8],
+    /// The shortest poll interval that the phone grants (D-34).
+    pub poll_minimum: Duration,
+    /// The phone reports a short message as sent at once, without waiting for [`Input::SmsSubmitResult`].
+    pub immediate_result: bool,
+}
+
+impl Default for StationConfig {
+    fn default() -> Self {
+        Self {
+            centre_isdn: "447700900000".to_owned(),
+            bearer: Bearer::Sms,
+            service_on: true,
+            adn_records: 100,
+            ext1_records: 20,
+            alpha_octets: 14,
+            chv1: *b"1234\xFF\xFF\xFF\xFF",
+            poll_minimum: Duration::from_secs(1),
+            immediate_result: false,
+        }
+    }
+}
+
+/// What happens to a station.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Time has passed.
+    Tick,
+    /// An SMS-DELIVER TPDU.
+    SmsDeliver(Vec<u8>),
+    /// What the network said to [`Output::SmsSubmit`].
+    SmsSubmitResult {
+        reference: u8,
+        ok: bool,
+    },
+    /// Application data over IP.
+    IpPayload(Bytes),
+    /// The user picks an item of the card's menu.
+    MenuSelection(u8),
+    PowerOff,
+    PowerOn,
+}
+
+/// What a station does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// An SMS-SUBMIT TPDU whose TP-MR is `reference`.
+    SmsSubmit {
+        reference: u8,
+        tpdu: Vec<u8>,
+    },
+    IpPayload(Bytes),
+    /// DISPLAY TEXT.
+    Display(String),
+}
+
+/// Counted since the station was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Reported as sent.
+    pub sms_sent: u64,
+    pub sms_failed: u64,
+    pub sms_received: u64,
+    pub ip_sent: u64,
+    pub ip_received: u64,
+    /// REFRESH commands carried out.
+    pub refreshes: u64,
+    pub records_backed_up: u64,
+    pub records_restored: u64,
+    /// Error messages that the centre sent.
+    pub errors_received: u64,
+    /// Records left to the database checksum after all repeats (D-36).
+    pub records_given_up: u64,
+}
+
+/// The files of a new card.
+pub(crate) fn personalised(config: &StationConfig) -> FileSystem {
+    let mut files = FileSystem::new();
+    files.add_linear(EF_ADN, config.alpha_octets.min(241) + 14, config.adn_records.clamp(1, 254));
+    files.add_linear(EF_EXT1, 13, config.ext1_records.clamp(1, 254));
+    files.add_linear(EF_SMS, 176, 20);
+    files.add_linear(EF_SMSP, 28, 1);
+    files.add_transparent(EF_ICCID, vec![0x98, 0x10, 0x14, 0x30, 0x12, 0x11, 0x81, 0x15, 0x70, 0x02]);
+    files.add_transparent(EF_IMSI, vec![0x08, 0x09, 0x10, 0x10, 0x10, 0x32, 0x54, 0x76, 0x98]);
+    files.add_transparent(EF_PHASE, vec![0x03]);
+    files.add_transparent(EF_SST, vec![0xFF; 10]);
+    files
+}
