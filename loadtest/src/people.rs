@@ -1,14 +1,7 @@
 //! Invented contacts in several scripts, the same for the same seed: what the virtual cards' books are filled with.
 
+use mobile::Contact;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
-
-/// A name and a number as a person would type them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contact {
-    pub name: String,
-    /// Digits, `+`, `*`, `#`; more than 20 digits need an EF_EXT1 chain.
-    pub number: String,
-}
 
 /// Makes contacts and decides what a person does next with them.
 pub struct People {

@@ -32,7 +32,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
-pub use config::Config;
+pub use config::{Config, Tls};
 use sessions::Sessions;
 
 /// What every connection shares.

@@ -1,10 +1,186 @@
-//! `simvault demo`: the centre and, around it, what `loadtest::demo` plays.
+//! `simvault demo`: the centre in this process, and around it what `loadtest::demo` plays: an SMSC and a few hundred
+//! virtual cards, half of them on SMS over TCP, half on IP over TLS.
 
-use std::process::ExitCode;
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+
+use anyhow::Context;
+use edge::link::{Bind, LinkSettings};
+use loadtest::{
+    demo::{self, CentreAccess, Damage, DemoOptions, Played},
+    ip_phone::LinkAddress,
+    picture,
+    smsc::{MobileTerminated, Smsc, SmscConfig, SmscHandle},
+};
+use runtime::telemetry::TelemetryConfig;
+use store::StoreConfig;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::centre::{Centre, CentreConfig};
 
 #[derive(clap::Args)]
-pub struct DemoArguments {}
+pub struct DemoArguments {
+    /// Cards, half of them on SMS, half on IP
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(2..=5000))]
+    cards: u32,
+    /// How many times faster than ours the cards' clock runs
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=60))]
+    speed: u32,
+    /// The same seed gives the same people
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Of a hundred cards, how many are lost
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=50))]
+    lost: u32,
+    /// Damages one octet of the centre's store before the restores: the demo must notice and exit with 1
+    #[arg(long)]
+    damage: bool,
+    /// Keeps the centre and the cards running afterwards, for `simvaultctl`
+    #[arg(long)]
+    serve: bool,
+    /// No progress bars
+    #[arg(long)]
+    plain: bool,
+    /// Port of the SMSC simulator, for a capture; default: a free one
+    #[arg(long, default_value_t = 0)]
+    smsc_port: u16,
+    /// Writes the closing table as an SVG picture
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+    /// What is logged to standard error
+    #[arg(long, default_value = "error")]
+    log: String,
+}
 
-pub fn run(_arguments: &DemoArguments) -> ExitCode {
-    ExitCode::SUCCESS
+/// Where `simvaultctl` looks by default.
+const SERVED_AT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7400);
+/// The centre's short number in the demo's network.
+const CENTRE_NUMBER: &str = "49170900000";
+const SYSTEM_ID: &str = "simvault";
+const LINK: &str = "demo";
+
+/// Exit status 0 when every card is identical to its book.
+pub fn run(arguments: &DemoArguments) -> ExitCode {
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime")
+        .and_then(|runtime| runtime.block_on(play(arguments)));
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("simvault demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn play(arguments: &DemoArguments) -> anyhow::Result<bool> {
+    let telemetry = TelemetryConfig { filter: arguments.log.clone(), json: false, ..TelemetryConfig::default() };
+    runtime::telemetry::init(&telemetry)?;
+    net::tls::install_provider();
+    let folder = tempfile::Builder::new().prefix("simvault-demo-").tempdir().context("a temporary folder")?;
+    let store_path = folder.path().join("simvault.db");
+    let store_config = StoreConfig::at(format!("sqlite:{}", store_path.display()));
+
+    let smsc_stop = CancellationToken::new();
+    let (smsc, terminated) = start_smsc(arguments, &smsc_stop).await?;
+    let stores = store::open(&store_config).await.context("the embedded store")?;
+    let (config, cards_tls) = centre_config(arguments, &smsc, store_config)?;
+    let centre = Centre::start(config, stores).await?;
+    let access = CentreAccess {
+        application_server: centre.application_server,
+        cards: LinkAddress { address: centre.cards, tls: Some(cards_tls) },
+        number: CENTRE_NUMBER.to_owned(),
+    };
+    let damage: Option<Damage> = arguments.damage.then(|| -> Damage {
+        Box::new(move |msisdn| Ok(store::sqlite::damage_one_octet(&store_path, msisdn)?))
+    });
+    let options = DemoOptions {
+        cards: arguments.cards,
+        speed: arguments.speed,
+        seed: arguments.seed,
+        lost_percent: arguments.lost,
+        plain: arguments.plain,
+    };
+    let played = demo::play(&options, smsc, terminated, access, damage).await?;
+    show(arguments, &played)?;
+    if arguments.serve {
+        serve(&centre).await?;
+    }
+    played.fleet.stop().await;
+    centre.stop().await?;
+    smsc_stop.cancel();
+    Ok(played.report.is_identical())
+}
+
+async fn start_smsc(
+    arguments: &DemoArguments,
+    stop: &CancellationToken,
+) -> anyhow::Result<(SmscHandle, mpsc::Receiver<MobileTerminated>)> {
+    let config = SmscConfig {
+        address: ([127, 0, 0, 1], arguments.smsc_port).into(),
+        accounts: vec![(SYSTEM_ID.to_owned(), "demo".to_owned())],
+        ..SmscConfig::default()
+    };
+    Smsc::start(config, stop.clone()).await.context("the SMSC simulator")
+}
+
+type CardsTls = (Arc<rustls::ClientConfig>, rustls::pki_types::ServerName<'static>);
+
+/// The centre's configuration, and how cards trust it.
+fn centre_config(
+    arguments: &DemoArguments,
+    smsc: &SmscHandle,
+    store: StoreConfig,
+) -> anyhow::Result<(CentreConfig, CardsTls)> {
+    let certificates = demo::certificates();
+    let trust = net::tls::client_config(certificates.authority.as_bytes(), None)?;
+    let name = rustls::pki_types::ServerName::try_from("localhost")?;
+    let link = |bind| -> anyhow::Result<LinkSettings> {
+        Ok(LinkSettings {
+            name: format!("{LINK}-{bind:?}").to_lowercase(),
+            smsc: LINK.to_owned(),
+            addresses: vec![smsc.address().to_string()],
+            bind,
+            system_id: SYSTEM_ID.to_owned(),
+            password: runtime::config::Secret::new("demo"),
+            country_code: "49".to_owned(),
+            source_address: CENTRE_NUMBER.to_owned(),
+            source_ton: 1,
+            ..LinkSettings::default()
+        })
+    };
+    let mut config = CentreConfig { store, ..CentreConfig::default() };
+    config.inbound_smpp.links = vec![link(Bind::Receiver)?];
+    config.outbound_smpp.links = vec![link(Bind::Transmitter)?];
+    config.inbound_ip.listen = ([127, 0, 0, 1], 0).into();
+    config.inbound_ip.tls =
+        Some(inbound_ip::Tls { certificate: certificates.certificate, key: runtime::config::Secret::new(certificates.key) });
+    // The cards' clock runs faster, so a day's budget of messages is used up in an hour.
+    config.outbound_action.sms_budget_per_day = 0;
+    if arguments.serve {
+        config.application_server.server.listen = SERVED_AT;
+    }
+    Ok((config, (trust, name)))
+}
+
+fn show(arguments: &DemoArguments, played: &Played) -> anyhow::Result<()> {
+    println!("\n{}", played.report.text);
+    if let Some(path) = &arguments.picture {
+        let svg = picture::terminal("cargo demo", &played.report.text);
+        std::fs::write(path, svg).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Until Ctrl-C.
+async fn serve(centre: &Centre) -> anyhow::Result<()> {
+    eprintln!("\nThe centre keeps running. In another terminal:");
+    eprintln!("  cargo run -q -p simvaultctl -- --server http://{} account list", centre.application_server);
+    eprintln!("Ctrl-C ends it.");
+    let stop = runtime::stop::on_signal()?;
+    stop.cancelled().await;
+    Ok(())
 }

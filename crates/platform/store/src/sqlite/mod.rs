@@ -8,6 +8,7 @@ mod actions;
 mod application;
 mod checkpoint;
 mod commit;
+mod damage;
 mod inbound;
 mod outbound;
 mod reader;
@@ -16,6 +17,8 @@ mod writer;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+pub use damage::damage_one_octet;
 
 use crate::{Result, StoreError, migrate};
 

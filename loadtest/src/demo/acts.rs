@@ -1,0 +1,291 @@
+//! The acts, in their order: subscribe, fill, settle, edit, lose and replace, restore, compare.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, bail};
+use mobile::Bearer;
+use proto::centre::{
+    self, accounts_client::AccountsClient, commands_client::CommandsClient, phonebooks_client::PhonebooksClient,
+    restore_request::Selection,
+};
+use tonic::transport::{Channel, Endpoint};
+
+use super::{
+    CARD_EXTENSIONS, CARD_RECORDS, DemoOptions, Phones, bar,
+    books::{Books, CardBook},
+    card,
+};
+use crate::{
+    fleet::{Fleet, Phone, Subscription},
+    people::People,
+};
+
+/// Accounts in one call.
+const ACCOUNTS_PER_CALL: usize = 200;
+/// An act that moves nothing for this long has failed.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+/// The application server's faces.
+pub struct Client {
+    pub accounts: AccountsClient<Channel>,
+    pub books: PhonebooksClient<Channel>,
+    pub commands: CommandsClient<Channel>,
+}
+
+impl Client {
+    pub async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
+        let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await.context("application-server")?;
+        Ok(Self {
+            accounts: AccountsClient::new(channel.clone()),
+            books: PhonebooksClient::new(channel.clone()),
+            commands: CommandsClient::new(channel),
+        })
+    }
+}
+
+/// Everything the acts work with.
+pub struct Stage {
+    pub options: DemoOptions,
+    pub people: People,
+    pub fleet: Fleet,
+    pub client: Client,
+    pub number: String,
+    pub phones: Phones,
+}
+
+/// What the comparison found.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Compared {
+    pub cards: usize,
+    /// Cards that hold what they should and whose book at the centre says the same.
+    pub identical: usize,
+}
+
+impl Stage {
+    pub fn phone(&self, at: usize) -> anyhow::Result<&Arc<Phone>> {
+        self.phones.get(at).context("no such phone")
+    }
+
+    /// An account for every card, then the cards in their phones.
+    pub async fn subscribe(&mut self) -> anyhow::Result<()> {
+        let subscriptions: Vec<Subscription> = (0..self.options.cards)
+            .map(|at| Subscription { msisdn: format!("49170{:07}", 1000 + at), ip_key: self.key() })
+            .collect();
+        let accounts: Vec<centre::NewAccount> =
+            (0_u32..).zip(&subscriptions).map(|(at, subscription)| new_account(at, subscription)).collect();
+        for accounts in accounts.chunks(ACCOUNTS_PER_CALL) {
+            let request = centre::CreateAccountsRequest { accounts: accounts.to_vec() };
+            self.client.accounts.create_accounts(request).await?;
+        }
+        for (at, subscription) in (0_u32..).zip(subscriptions) {
+            let station = card(&self.number, bearer(at));
+            self.phones.push(self.fleet.add(subscription, station));
+        }
+        Ok(())
+    }
+
+    /// Every owner types 40 to 90 contacts in.
+    pub fn fill(&mut self) {
+        for phone in &self.phones {
+            let count = 40 + self.people.below(51);
+            for _ in 0..count {
+                let record = 1 + self.people.below(u32::from(CARD_RECORDS) - 10);
+                let contact = self.people.contact();
+                // Full of long numbers: this person is not written down.
+                phone.with(|station| station.write_contact(octet(record), &contact)).ok();
+            }
+        }
+    }
+
+    /// A few weeks later: new numbers, new people, and some who are not wanted any more.
+    pub fn edit(&mut self) {
+        for phone in &self.phones {
+            for _ in 0..4 + self.people.below(5) {
+                let record = octet(1 + self.people.below(u32::from(CARD_RECORDS)));
+                if self.people.chance(35) {
+                    phone.with(|station| station.delete_contact(record));
+                } else {
+                    let contact = self.people.contact();
+                    phone.with(|station| station.write_contact(record, &contact)).ok();
+                }
+            }
+        }
+    }
+
+    /// Waits until every card has sent everything and was acknowledged.
+    pub async fn settle(&mut self, title: &str, act: u8) -> anyhow::Result<()> {
+        let bar = bar(&self.options, act, title, self.phones.len() as u64);
+        let open = |phone: &&Arc<Phone>| phone.with(|station| station.pending());
+        let mut moved = (usize::MAX, u64::MAX, Instant::now());
+        loop {
+            let waiting = self.phones.iter().filter(open).count();
+            let sent: u64 = self.phones.iter().map(|phone| phone.with(|station| station.statistics().records_backed_up)).sum();
+            bar.set_position((self.phones.len() - waiting) as u64);
+            if waiting == 0 {
+                bar.finish();
+                return Ok(());
+            }
+            if (waiting, sent) != (moved.0, moved.1) {
+                moved = (waiting, sent, Instant::now());
+            }
+            if moved.2.elapsed() > PATIENCE {
+                bail!("{title}: {waiting} of {} cards still wait for acknowledgements", self.phones.len());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Every card as it is now, and the time.
+    pub fn remember(&self) -> (Books, i64) {
+        let books = self.phones.iter().map(|phone| phone.with(CardBook::read)).collect();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        (books, i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    /// Which cards are lost, evenly over both bearers.
+    pub fn lost(&self) -> Vec<usize> {
+        let every = (100 / self.options.lost_percent.clamp(1, 100)) as usize;
+        // A step that is odd meets both bearers.
+        (0..self.phones.len()).step_by(every | 1).collect()
+    }
+
+    /// Blank cards in place of the lost ones, and a restore for each; true: as of `early_micros`.
+    pub async fn replace(&mut self, lost: &[usize], early_micros: i64) -> anyhow::Result<HashMap<usize, bool>> {
+        let mut restores = HashMap::new();
+        for &at in lost {
+            let old = self.phone(at)?.subscription.clone();
+            let subscription = Subscription { msisdn: old.msisdn.clone(), ip_key: self.key() };
+            let index = u32::try_from(at)?;
+            let request = centre::ReplaceCardRequest {
+                msisdn: old.msisdn.clone(),
+                iccid: iccid(500_000 + index),
+                ip_key: subscription.ip_key.clone().into(),
+                bearer: bearer_name(index).to_owned(),
+                personalised: true,
+            };
+            self.client.accounts.replace_card(request).await.with_context(|| format!("card {at}"))?;
+            let blank = card(&self.number, bearer(index));
+            let phone = self.fleet.add(subscription, blank);
+            if let Some(place) = self.phones.get_mut(at) {
+                *place = phone;
+            }
+            let is_early = restores.len() % 2 == 1;
+            let request = centre::RestoreRequest {
+                msisdn: old.msisdn,
+                from_device_id: 0,
+                as_of_micros: if is_early { early_micros } else { 0 },
+                selection: Some(Selection::All(true)),
+            };
+            self.client.commands.restore(request).await.with_context(|| format!("restore of card {at}"))?;
+            restores.insert(at, is_early);
+        }
+        Ok(restores)
+    }
+
+    /// Waits until no restore is open any more.
+    pub async fn await_restores(&mut self, lost: &[usize], act: u8) -> anyhow::Result<()> {
+        let bar = bar(&self.options, act, "restoring", lost.len() as u64);
+        let mut open: Vec<usize> = lost.to_vec();
+        let mut moved = (u64::MAX, Instant::now());
+        while !open.is_empty() {
+            let mut still = Vec::new();
+            for at in open {
+                if self.has_open_actions(at).await? || self.phone(at)?.with(|station| station.pending()) {
+                    still.push(at);
+                }
+            }
+            open = still;
+            bar.set_position((lost.len() - open.len()) as u64);
+            let written: u64 =
+                self.phones.iter().map(|phone| phone.with(|station| station.statistics().records_restored)).sum();
+            if written != moved.0 {
+                moved = (written, Instant::now());
+            }
+            if moved.1.elapsed() > PATIENCE {
+                bail!("restoring: {} of {} restores are still open", open.len(), lost.len());
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        bar.finish();
+        Ok(())
+    }
+
+    async fn has_open_actions(&mut self, at: usize) -> anyhow::Result<bool> {
+        let msisdn = self.phone(at)?.subscription.msisdn.clone();
+        let request = centre::ListActionsRequest { msisdn, limit: 10, open_only: true };
+        let actions = self.client.commands.list_actions(request).await?.into_inner().actions;
+        Ok(actions.iter().any(|action| action.r#type == "restore"))
+    }
+
+    /// Every card with what it should hold, and with its book at the centre.
+    pub async fn compare(&mut self, expected: &Books, act: u8) -> anyhow::Result<Compared> {
+        let bar = bar(&self.options, act, "comparing", self.phones.len() as u64);
+        let mut compared = Compared { cards: self.phones.len(), identical: 0 };
+        for (phone, expected) in self.phones.clone().iter().zip(expected) {
+            let held = phone.with(CardBook::read);
+            let request = centre::ShowBookRequest { msisdn: phone.subscription.msisdn.clone(), ..Default::default() };
+            let book = self.client.books.show_book(request).await?.into_inner();
+            let stored: HashMap<(u32, u32, u32), Vec<u8>> = book
+                .records
+                .into_iter()
+                .map(|record| ((record.df, record.ef, record.record_number), record.octets.into()))
+                .collect();
+            if held == *expected && stored == held.by_record() {
+                compared.identical += 1;
+            }
+            bar.inc(1);
+        }
+        bar.finish();
+        Ok(compared)
+    }
+
+    /// A device key.
+    fn key(&mut self) -> Vec<u8> {
+        (0..16).map(|_| octet(self.people.below(256))).collect()
+    }
+}
+
+fn new_account(at: u32, subscription: &Subscription) -> centre::NewAccount {
+    let row = |index: u32, ef: u32, record_count: u8, data_octets: u32| centre::MonitorRow {
+        index,
+        df: 0x7F10,
+        ef,
+        record_offset: 0,
+        record_count: record_count.into(),
+        data_offset: 0,
+        data_octets,
+    };
+    centre::NewAccount {
+        msisdn: subscription.msisdn.clone(),
+        name: format!("Subscriber {at}"),
+        iccid: iccid(at),
+        profile: "E2".to_owned(),
+        bearer: bearer_name(at).to_owned(),
+        ip_key: subscription.ip_key.clone().into(),
+        monitor: vec![row(0, 0x6F3A, CARD_RECORDS, 28), row(1, 0x6F4A, CARD_EXTENSIONS, 13)],
+        personalised: true,
+        ..Default::default()
+    }
+}
+
+/// Half of the cards on SMS, half on IP.
+pub fn bearer(at: u32) -> Bearer {
+    if at.is_multiple_of(2) { Bearer::Sms } else { Bearer::Ip }
+}
+
+fn bearer_name(at: u32) -> &'static str {
+    if at.is_multiple_of(2) { "sms" } else { "ip" }
+}
+
+fn iccid(at: u32) -> String {
+    format!("8949{at:015}")
+}
+
+fn octet(value: u32) -> u8 {
+    u8::try_from(value).unwrap_or(u8::MAX)
+}

@@ -1,0 +1,157 @@
+//! The demonstration: a few hundred cards are backed up over SMS and IP, changed, some lost, replaced and restored, and
+//! at the end every card is compared with its book, octet by octet.
+//!
+//! Start at [`play`]; the acts are in [`acts`], what is compared in [`books`], the closing table in [`report`].
+
+mod acts;
+mod books;
+mod report;
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use mobile::{Bearer, Station, StationConfig};
+use tokio::sync::mpsc;
+
+pub use report::Report;
+
+use crate::{
+    fleet::{Fleet, FleetConfig, Phone},
+    ip_phone::LinkAddress,
+    people::People,
+    smsc::{MobileTerminated, SmscHandle},
+};
+
+/// What can be varied.
+#[derive(Clone, Debug)]
+pub struct DemoOptions {
+    /// Cards; half of them on SMS, half on IP.
+    pub cards: u32,
+    /// Seconds of the cards' clock in one of ours; the centre's clock is the real one.
+    pub speed: u32,
+    /// The same seed gives the same people.
+    pub seed: u64,
+    /// Of a hundred cards, how many are lost.
+    pub lost_percent: u32,
+    /// No progress bars: for a log.
+    pub plain: bool,
+}
+
+impl Default for DemoOptions {
+    fn default() -> Self {
+        Self { cards: 300, speed: 20, seed: 1, lost_percent: 20, plain: false }
+    }
+}
+
+/// The centre's faces.
+#[derive(Clone)]
+pub struct CentreAccess {
+    /// gRPC of the application server.
+    pub application_server: SocketAddr,
+    /// Where cards connect by IP.
+    pub cards: LinkAddress,
+    /// The centre's number, digits.
+    pub number: String,
+}
+
+/// Something done to the centre between backup and restore, with the subscriber number of a card that will be lost.
+pub type Damage = Box<dyn FnOnce(&str) -> anyhow::Result<()> + Send>;
+
+/// A played demonstration; the cards live on until it is stopped.
+pub struct Played {
+    pub report: Report,
+    pub fleet: Fleet,
+}
+
+/// Plays all acts.
+///
+/// # Errors
+/// When an act does not end in its time; the error says which, and how far it came.
+pub async fn play(
+    options: &DemoOptions,
+    smsc: SmscHandle,
+    terminated: mpsc::Receiver<MobileTerminated>,
+    centre: CentreAccess,
+    damage: Option<Damage>,
+) -> anyhow::Result<Played> {
+    let started = Instant::now();
+    let fleet_config = FleetConfig {
+        speed: options.speed,
+        centre_number: centre.number.clone(),
+        smsc: smsc.clone(),
+        cards: centre.cards.clone(),
+    };
+    let mut stage = acts::Stage {
+        options: options.clone(),
+        people: People::new(options.seed),
+        fleet: Fleet::new(fleet_config, terminated),
+        client: acts::Client::connect(centre.application_server).await?,
+        number: centre.number,
+        phones: Vec::new(),
+    };
+    stage.subscribe().await.context("creating the accounts")?;
+    stage.fill();
+    stage.settle("backing up", 1).await?;
+    let (early, early_micros) = stage.remember();
+    stage.edit();
+    stage.settle("backing up changes", 2).await?;
+    let (late, _) = stage.remember();
+    let lost = stage.lost();
+    if let (Some(damage), Some(&first)) = (damage, lost.first()) {
+        damage(&stage.phone(first)?.subscription.msisdn).context("damaging the store")?;
+    }
+    let restores = stage.replace(&lost, early_micros).await.context("replacing the lost cards")?;
+    stage.await_restores(&lost, 3).await?;
+    let expected = books::expected(&early, &late, &restores);
+    let compared = stage.compare(&expected, 4).await?;
+    let report = Report::new(&stage, &smsc, &compared, restores.len(), started.elapsed());
+    Ok(Played { report, fleet: stage.fleet })
+}
+
+/// PEM texts: an authority, and a certificate for `localhost` that it signed, with its key.
+pub struct Certificates {
+    pub authority: String,
+    pub certificate: String,
+    pub key: String,
+}
+
+/// New certificates, for this run only.
+#[must_use]
+pub fn certificates() -> Certificates {
+    let authority = testkit::tls::Authority::new();
+    let identity = authority.identity(&["localhost"]);
+    Certificates {
+        authority: authority.certificate_pem(),
+        certificate: identity.certificate_pem,
+        key: identity.private_key_pem,
+    }
+}
+
+/// A card of the demonstration: 14 octets of name, 110 records, 20 more for long numbers.
+fn card(centre_number: &str, bearer: Bearer) -> Station {
+    Station::new(StationConfig {
+        centre_isdn: centre_number.to_owned(),
+        bearer,
+        adn_records: CARD_RECORDS,
+        ext1_records: CARD_EXTENSIONS,
+        ..StationConfig::default()
+    })
+}
+
+const CARD_RECORDS: u8 = 110;
+const CARD_EXTENSIONS: u8 = 30;
+
+/// A bar for one act.
+fn bar(options: &DemoOptions, act: u8, title: &str, length: u64) -> ProgressBar {
+    let target = if options.plain { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let style = ProgressStyle::with_template("{prefix} {msg:24} {bar:40} {pos:>6}/{len:6} {elapsed:>4}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::with_draw_target(Some(length), target).with_style(style);
+    bar.set_prefix(format!("{act}/4"));
+    bar.set_message(title.to_owned());
+    bar
+}
+
+/// All phones, in the order of their numbers.
+type Phones = Vec<Arc<Phone>>;
