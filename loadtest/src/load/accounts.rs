@@ -4,19 +4,19 @@ use anyhow::{Context, Result};
 use proto::centre::{CreateAccountsRequest, MonitorRow, NewAccount, accounts_client::AccountsClient};
 use tonic::transport::Channel;
 
-use super::FIRST_MSISDN;
 use crate::load_card::monitor_row;
 
 /// Accounts of one call.
 const CALL_MAX: usize = 500;
 
-/// Creates the accounts of `count` cards with `records` records, personalised: the cards hold their configuration.
+/// Creates the accounts of `count` cards from the number `first` on, with `records` records each, personalised: the cards
+/// hold their configuration.
 ///
 /// # Errors
 /// What the application server says.
-pub async fn create(channel: Channel, count: usize, records: u8) -> Result<()> {
+pub async fn create(channel: Channel, first: u64, count: usize, records: u8) -> Result<()> {
     let mut client = AccountsClient::new(channel);
-    let numbers: Vec<u64> = (FIRST_MSISDN..).take(count).collect();
+    let numbers: Vec<u64> = (first..).take(count).collect();
     for numbers in numbers.chunks(CALL_MAX) {
         let accounts = numbers.iter().map(|&msisdn| account(msisdn, records)).collect();
         client.create_accounts(CreateAccountsRequest { accounts }).await.context("CreateAccounts")?;

@@ -15,7 +15,7 @@ use std::sync::{
 
 use tokio::sync::{mpsc, oneshot};
 
-pub use report::Report;
+pub use report::{Report, count, millis};
 
 use crate::{
     load_card::LoadCard,
