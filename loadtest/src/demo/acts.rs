@@ -17,7 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::{
     CARD_EXTENSIONS, CARD_RECORDS, DemoOptions, Phones, bar,
-    books::{Books, CardBook},
+    books::{Books, CardBook, Records},
     card,
 };
 use crate::{
@@ -59,11 +59,13 @@ pub struct Stage {
 }
 
 /// What the comparison found.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Compared {
     pub cards: usize,
     /// Cards that hold what they should and whose book at the centre says the same.
     pub identical: usize,
+    /// What differs, a line per card.
+    pub differences: Vec<String>,
 }
 
 impl Stage {
@@ -89,15 +91,16 @@ impl Stage {
         Ok(())
     }
 
-    /// Every owner types 40 to 90 contacts in.
+    /// Every owner types 55 to 95 contacts in, and thinks again about some of them.
     pub fn fill(&mut self) {
         for phone in &self.phones {
-            let count = 40 + self.people.below(51);
-            for _ in 0..count {
-                let record = 1 + self.people.below(u32::from(CARD_RECORDS) - 10);
+            let count = 55 + self.people.below(41);
+            let second_thoughts = self.people.below(10);
+            let places = (1..=count).chain((0..second_thoughts).map(|_| 1 + self.people.below(count)).collect::<Vec<_>>());
+            for place in places {
                 let contact = self.people.contact();
-                // Full of long numbers: this person is not written down.
-                phone.with(|station| station.write_contact(octet(record), &contact)).ok();
+                // A card that is full of long numbers: this person is not written down.
+                phone.with(|station| station.write_contact(octet(place), &contact)).ok();
             }
         }
     }
@@ -225,18 +228,24 @@ impl Stage {
     /// Every card with what it should hold, and with its book at the centre.
     pub async fn compare(&mut self, expected: &Books, act: u8) -> anyhow::Result<Compared> {
         let bar = bar(&self.options, act, "comparing", self.phones.len() as u64);
-        let mut compared = Compared { cards: self.phones.len(), identical: 0 };
+        let mut compared = Compared { cards: self.phones.len(), ..Compared::default() };
         for (phone, expected) in self.phones.clone().iter().zip(expected) {
             let held = phone.with(CardBook::read);
             let request = centre::ShowBookRequest { msisdn: phone.subscription.msisdn.clone(), ..Default::default() };
             let book = self.client.books.show_book(request).await?.into_inner();
-            let stored: HashMap<(u32, u32, u32), Vec<u8>> = book
+            let stored: Records = book
                 .records
                 .into_iter()
                 .map(|record| ((record.df, record.ef, record.record_number), record.octets.into()))
                 .collect();
-            if held == *expected && stored == held.by_record() {
+            let (held, expected) = (held.by_record(), expected.by_record());
+            if held == expected && stored == held {
                 compared.identical += 1;
+            } else {
+                let number = runtime::mask::number(&phone.subscription.msisdn);
+                let card = differing(&expected, &held);
+                let centre = differing(&held, &stored);
+                compared.differences.push(format!("{number}: card against its book: {card}; centre against card: {centre}"));
             }
             bar.inc(1);
         }
@@ -247,6 +256,17 @@ impl Stage {
     /// A device key.
     fn key(&mut self) -> Vec<u8> {
         (0..16).map(|_| octet(self.people.below(256))).collect()
+    }
+}
+
+/// How many records differ, and the first of them.
+fn differing(one: &Records, other: &Records) -> String {
+    let mut names: Vec<_> = one.keys().chain(other.keys()).filter(|name| one.get(*name) != other.get(*name)).collect();
+    names.sort_unstable();
+    names.dedup();
+    match names.first() {
+        None => "equal".to_owned(),
+        Some((df, ef, number)) => format!("{} records differ, the first is {df:04X}/{ef:04X} record {number}", names.len()),
     }
 }
 

@@ -24,7 +24,7 @@ impl CardBook {
     }
 
     /// Non-empty records as the centre names them: DF, EF, record number, octets.
-    pub fn by_record(&self) -> HashMap<(u32, u32, u32), Vec<u8>> {
+    pub fn by_record(&self) -> Records {
         let file = |path: Path, records: &[Vec<u8>]| {
             let numbered: Vec<_> = (1_u32..)
                 .zip(records)
@@ -36,6 +36,9 @@ impl CardBook {
         file(EF_ADN, &self.adn).into_iter().chain(file(EF_EXT1, &self.ext1)).collect()
     }
 }
+
+/// Octets by DF, EF and record number; empty records are absent.
+pub type Records = HashMap<(u32, u32, u32), Vec<u8>>;
 
 /// One book per card, in the order of the phones.
 pub type Books = Vec<CardBook>;

@@ -48,7 +48,8 @@ impl Report {
         facts.row(["the cards' clock", &format!("{} times ours", stage.options.speed)]);
         facts.row(["the whole run", &format!("{:.0} s", took.as_secs_f64())]);
         let verdict = format!("identical {} of {}", compared.identical, compared.cards);
-        let text = format!("{}\n\n{}\n\n{verdict}", books.render(), facts.render());
+        let differences: String = compared.differences.iter().take(SHOWN_MAX).map(|line| format!("{line}\n")).collect();
+        let text = format!("{}\n\n{}\n\n{differences}{verdict}", books.render(), facts.render());
         Self { text, cards: compared.cards, identical: compared.identical }
     }
 
@@ -58,6 +59,9 @@ impl Report {
         self.identical == self.cards && self.cards > 0
     }
 }
+
+/// Differing cards that are named.
+const SHOWN_MAX: usize = 10;
 
 /// The value below which `share` of the sorted values lie.
 fn quantile(sorted: &[Duration], share: f64) -> Duration {

@@ -280,7 +280,8 @@ impl BackupApplet {
         match outcome {
             Outcome::Success => {
                 self.eeprom.in_flight.remove(at);
-                self.eeprom.events.retain(|event| event.key != key || !event.forced);
+                // A repeat is no longer needed, but the event may stand for a newer change as well: compare (S2-AK-06).
+                self.eeprom.events.iter_mut().filter(|event| event.key == key).for_each(|event| event.forced = false);
                 self.eeprom.counts.records_backed_up += 1;
             }
             Outcome::TemporaryFailure => {

@@ -119,6 +119,29 @@ fn an_old_acknowledgement_does_not_clear_a_newer_change() {
     assert!(!rig.station.pending());
 }
 
+/// Covers: S2-AK-06
+#[test]
+fn a_late_acknowledgement_does_not_swallow_a_change_that_met_a_repeat() {
+    let mut rig = Rig::new();
+    rig.edit(1, &bob());
+    rig.polls(5);
+    // Each edit is a status event: record 1 is due for its repeat while the events of the others stand before it.
+    for round in 0..4_u8 {
+        for number in 2..=17 {
+            let mut entry = bob();
+            entry[0] = b'A' + number;
+            entry[1] = b'a' + round;
+            rig.edit(number, &entry);
+        }
+    }
+    rig.edit(1, &home());
+    acknowledge(&mut rig, &[[0, 1, 0]]);
+    rig.polls(60);
+    let newest = [&[0x00, 0x01][..], &home()].concat();
+    let told = rig.sent.iter().any(|message| message.windows(newest.len()).any(|octets| octets == newest));
+    assert!(told, "the change of record 1 was never sent");
+}
+
 /// Covers: S2-BK-08
 #[test]
 fn what_does_not_fit_goes_with_the_next_message() {
