@@ -1,0 +1,13 @@
+//! The contract of the store, run against both implementations, and what only one of them can do: survive its server.
+//!
+//! Start with `fixtures`: [`fixtures::both`] gives a fresh store of each kind.
+
+mod accounts;
+mod actions;
+mod books;
+mod corrupt;
+mod edges;
+mod fixtures;
+mod migrations;
+mod postgres_faults;
+mod sqlite_faults;
