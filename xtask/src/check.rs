@@ -50,7 +50,8 @@ fn may_use(shelf: &str) -> &'static [&'static str] {
 }
 
 /// Crates that must stay pure: no runtime, no sockets, no randomness, no logs.
-const IMPURE: &[&str] = &["tokio", "tonic", "tracing", "rand", "redis", "tokio-postgres", "rusqlite", "metrics", "serde"];
+const IMPURE: &[&str] =
+    &["tokio", "tonic", "tracing", "rand", "redis", "tokio-postgres", "rusqlite", "metrics", "serde"];
 
 fn check_shelves(metadata: &Value, mistakes: &mut Vec<String>) {
     let packages: Vec<&Value> = metadata["packages"].as_array().into_iter().flatten().collect();
@@ -93,7 +94,8 @@ fn shelf(package: &Value) -> Option<String> {
 fn check_licences(metadata: &Value, mistakes: &mut Vec<String>) -> Result<()> {
     let deny = fs::read_to_string(shell::root().join("deny.toml")).context("cannot read deny.toml")?;
     let deny: toml::Table = deny.parse().context("deny.toml")?;
-    let allowed: Vec<&str> = deny["licenses"]["allow"].as_array().into_iter().flatten().filter_map(toml::Value::as_str).collect();
+    let allowed: Vec<&str> =
+        deny["licenses"]["allow"].as_array().into_iter().flatten().filter_map(toml::Value::as_str).collect();
     for package in metadata["packages"].as_array().into_iter().flatten() {
         let licence = package["license"].as_str().unwrap_or("none");
         if !is_allowed(licence, &allowed) {

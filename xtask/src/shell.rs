@@ -43,7 +43,16 @@ pub fn run_loadtest(name: &str, arguments: &[String]) -> Result<()> {
     if name != "down" && !arguments.iter().any(|argument| argument == "--help") {
         packages::ensure(packages::TOPOLOGY)?;
     }
-    check(cargo().args(["build", "--release", "--package", "simvault", "--package", "simvaultctl", "--package", "loadtest"]))?;
+    check(cargo().args([
+        "build",
+        "--release",
+        "--package",
+        "simvault",
+        "--package",
+        "simvaultctl",
+        "--package",
+        "loadtest",
+    ]))?;
     let program = built("release", "loadtest")?;
     end_with(Command::new(program).arg(name).args(arguments).current_dir(root()))
 }

@@ -14,7 +14,15 @@ use crate::{packages, requirements, shell};
 pub fn run(only: &[String]) -> Result<()> {
     packages::ensure(packages::TESTS)?;
     // The tests of the topology start the real binaries; cargo would not build those of other packages for them.
-    shell::check(shell::cargo().args(["build", "--package", "simvault", "--package", "simvaultctl", "--package", "loadtest"]))?;
+    shell::check(shell::cargo().args([
+        "build",
+        "--package",
+        "simvault",
+        "--package",
+        "simvaultctl",
+        "--package",
+        "loadtest",
+    ]))?;
     let mut tally = Tally::default();
     let status = run_cargo_test(only, &mut tally)?;
     if only.is_empty() {
