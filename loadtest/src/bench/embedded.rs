@@ -40,10 +40,13 @@ pub async fn run(config: &BenchConfig) -> Result<Embedded> {
     let folder = config.folder.join("embedded");
     fs::create_dir_all(&folder)?;
     let grpc = free_address()?;
+    let password = folder.join("smsc-password");
+    fs::write(&password, SMSC_ACCOUNT)?;
+    let password = password.display();
     let link = |section: &str, bind: &str| {
         format!(
             "[[{section}.links]]\nname = \"{bind}\"\naddresses = [\"{}\"]\nbind = \"{bind}\"\n\
-             system_id = \"{SMSC_ACCOUNT}\"\npassword = \"{SMSC_ACCOUNT}\"\nsource_address = \"{CENTRE_NUMBER}\"\n",
+             system_id = \"{SMSC_ACCOUNT}\"\npassword = {{ file = \"{password}\" }}\nsource_address = \"{CENTRE_NUMBER}\"\n",
             smsc.address()
         )
     };

@@ -39,7 +39,8 @@ pub async fn prepare_pgbench(topology: &Topology) -> Result<()> {
 
 /// `pgbench -N -M prepared` over TCP for that long.
 pub async fn pgbench(topology: &Topology, seconds: u64) -> Result<PgBench> {
-    let (port, postmaster) = { (topology.postgres().port(), topology.postgres().pid()) };
+    let port = topology.postgres().port();
+    let postmaster = topology.postgres().pid();
     let seconds_text = seconds.to_string();
     let arguments = ["-N", "-n", "-c", CLIENTS, "-j", "2", "-M", "prepared", "-T", &seconds_text];
     let running = run(port, &arguments);

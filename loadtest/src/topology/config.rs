@@ -13,8 +13,13 @@ pub const SMSC_ACCOUNT: &str = "simvault";
 /// The centre's number: where cards send to, and what their messages come from.
 pub const CENTRE_NUMBER: &str = "2001";
 
+/// Secrets are never in the configuration itself.
+const PASSWORD_FILE: &str = "smsc-password";
+
 /// Where everything is.
 pub struct Places<'a> {
+    /// Where the files are.
+    pub folder: &'a Path,
     pub ports: &'a BTreeMap<&'static str, Vec<Ports>>,
     pub store: String,
     pub queue: String,
@@ -23,12 +28,13 @@ pub struct Places<'a> {
 }
 
 /// Writes `SERVICE-REPLICA.toml` for every replica, and `migrate.toml`.
-pub fn write(folder: &Path, places: &Places<'_>) -> Result<()> {
+pub fn write(places: &Places<'_>) -> Result<()> {
     let put = |name: String, text: String| {
-        let path = folder.join(name);
+        let path = places.folder.join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     };
     put("migrate.toml".to_owned(), places.store())?;
+    put(PASSWORD_FILE.to_owned(), SMSC_ACCOUNT.to_owned())?;
     let mut node = 0;
     for (service, replicas) in places.ports {
         for (replica, ports) in (1..).zip(replicas) {
@@ -95,11 +101,13 @@ impl Places<'_> {
             "outbound-smpp" => "transmitter",
             _ => return text,
         };
+        let password = self.folder.join(PASSWORD_FILE);
+        let password = password.display();
         for (number, smsc) in (1..).zip(self.smscs) {
             let link = format!(
                 "[[service.links]]\nname = \"smsc{number}-{bind}-{replica}\"\nsmsc = \"smsc{number}\"\n\
                  addresses = [\"{smsc}\"]\nbind = \"{bind}\"\nsystem_id = \"{SMSC_ACCOUNT}\"\n\
-                 password = \"{SMSC_ACCOUNT}\"\nsource_address = \"{CENTRE_NUMBER}\"\n\
+                 password = {{ file = \"{password}\" }}\nsource_address = \"{CENTRE_NUMBER}\"\n\
                  backoff_min = \"100ms\"\nbackoff_max = \"1s\"\n"
             );
             text += &link;

@@ -142,13 +142,14 @@ impl Topology {
 
     async fn start_services(&self) -> Result<()> {
         let places = config::Places {
+            folder: &self.config.folder,
             ports: &self.ports,
             store: self.postgres().socket_url_of(config::DATABASE),
             queue: self.redis().url(),
             smscs: &self.config.smscs,
             impatient: self.config.impatient,
         };
-        config::write(&self.config.folder, &places)?;
+        config::write(&places)?;
         self.migrate().await?;
         for service in SERVICES {
             for replica in 1..=self.config.replicas {
