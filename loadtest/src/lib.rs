@@ -1,8 +1,12 @@
 //! What stands around the centre: the SMSC simulator, the fleet of virtual cards, the ledger that compares cards with the
 //! centre; the demo, the topology of real processes, faults and bench made of them.
 
+pub mod bench;
 pub mod cpu;
+pub mod demo;
+pub mod fleet;
 pub mod ip_phone;
+pub mod load;
 pub mod load_card;
 pub mod people;
 pub mod picture;

@@ -18,7 +18,14 @@ pub const RECORD_OCTETS: u8 = 28;
 /// Row 0 over EF_ADN, the row that a load card's account is created with.
 #[must_use]
 pub fn monitor_row(records: u8) -> MonitorRow {
-    MonitorRow { df: 0x7F10, ef: 0x6F3A, record_offset: 0, record_count: records, data_offset: 0, data_octets: RECORD_OCTETS }
+    MonitorRow {
+        df: 0x7F10,
+        ef: 0x6F3A,
+        record_offset: 0,
+        record_count: records,
+        data_offset: 0,
+        data_octets: RECORD_OCTETS,
+    }
 }
 
 /// The monitor table of a load card.
@@ -118,7 +125,8 @@ mod tests {
         };
         assert_eq!(records.len(), 4);
         for record in records {
-            let (_, held) = card.book().find(|(number, _)| *number == record.record_number).expect("a record of the card");
+            let (_, held) =
+                card.book().find(|(number, _)| *number == record.record_number).expect("a record of the card");
             assert_eq!(held.expect("written").as_slice(), record.data);
         }
         assert_ne!(contents(1, 3, 1), contents(1, 3, 2));

@@ -10,7 +10,10 @@ pub struct People {
 
 /// First names by script: GSM alphabet, GSM with accents, Greek, Cyrillic, Chinese, Arabic, Hebrew, Devanagari.
 const NAMES: &[&[&str]] = &[
-    &["Alice", "Bob", "Carol", "David", "Emma", "Frank", "Grace", "Henry", "Iris", "James", "Kate", "Liam", "Mum", "Taxi"],
+    &[
+        "Alice", "Bob", "Carol", "David", "Emma", "Frank", "Grace", "Henry", "Iris", "James", "Kate", "Liam", "Mum",
+        "Taxi",
+    ],
     &["Jürgen", "Zoë", "Ægir", "Ñandu", "Søren", "Åse", "François", "Gül", "Böb & Çé@£", "Jos{e}"],
     &["ΔΗΜΗΤΡΑ", "Ωmega", "Ελένη", "Νίκος", "Σοφία"],
     &["Иван", "Мария", "Ольга", "Дмитрий", "Наташа"],

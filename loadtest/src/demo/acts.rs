@@ -39,7 +39,8 @@ pub struct Client {
 
 impl Client {
     pub async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
-        let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await.context("application-server")?;
+        let channel =
+            Endpoint::from_shared(format!("http://{address}"))?.connect().await.context("application-server")?;
         Ok(Self {
             accounts: AccountsClient::new(channel.clone()),
             books: PhonebooksClient::new(channel.clone()),
@@ -96,7 +97,8 @@ impl Stage {
         for phone in &self.phones {
             let count = 55 + self.people.below(41);
             let second_thoughts = self.people.below(10);
-            let places = (1..=count).chain((0..second_thoughts).map(|_| 1 + self.people.below(count)).collect::<Vec<_>>());
+            let places =
+                (1..=count).chain((0..second_thoughts).map(|_| 1 + self.people.below(count)).collect::<Vec<_>>());
             for place in places {
                 let contact = self.people.contact();
                 // A card that is full of long numbers: this person is not written down.
@@ -127,7 +129,8 @@ impl Stage {
         let mut moved = (usize::MAX, u64::MAX, Instant::now());
         loop {
             let waiting = self.phones.iter().filter(open).count();
-            let sent: u64 = self.phones.iter().map(|phone| phone.with(|station| station.statistics().records_backed_up)).sum();
+            let sent: u64 =
+                self.phones.iter().map(|phone| phone.with(|station| station.statistics().records_backed_up)).sum();
             bar.set_position((self.phones.len() - waiting) as u64);
             if waiting == 0 {
                 bar.finish();
@@ -245,7 +248,9 @@ impl Stage {
                 let number = runtime::mask::number(&phone.subscription.msisdn);
                 let card = differing(&expected, &held);
                 let centre = differing(&held, &stored);
-                compared.differences.push(format!("{number}: card against its book: {card}; centre against card: {centre}"));
+                compared
+                    .differences
+                    .push(format!("{number}: card against its book: {card}; centre against card: {centre}"));
             }
             bar.inc(1);
         }
@@ -266,7 +271,9 @@ fn differing(one: &Records, other: &Records) -> String {
     names.dedup();
     match names.first() {
         None => "equal".to_owned(),
-        Some((df, ef, number)) => format!("{} records differ, the first is {df:04X}/{ef:04X} record {number}", names.len()),
+        Some((df, ef, number)) => {
+            format!("{} records differ, the first is {df:04X}/{ef:04X} record {number}", names.len())
+        }
     }
 }
 

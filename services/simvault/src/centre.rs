@@ -110,13 +110,8 @@ impl Centre {
         services.push(("outbound-ip", running, stop));
 
         let stop = token();
-        let data = inbound_data::start(
-            config.inbound_data,
-            stores.inbound,
-            Arc::clone(&queue),
-            clock.clone(),
-            stop.clone(),
-        );
+        let data =
+            inbound_data::start(config.inbound_data, stores.inbound, Arc::clone(&queue), clock.clone(), stop.clone());
         let data = data.await.context("inbound-data")?;
         let inbound_data = at(data.address);
         services.push(("inbound-data", data, stop));

@@ -94,9 +94,9 @@ async fn play(arguments: &DemoArguments) -> anyhow::Result<bool> {
         cards: LinkAddress { address: centre.cards, tls: Some(cards_tls) },
         number: CENTRE_NUMBER.to_owned(),
     };
-    let damage: Option<Damage> = arguments.damage.then(|| -> Damage {
-        Box::new(move |msisdn| Ok(store::sqlite::damage_one_octet(&store_path, msisdn)?))
-    });
+    let damage: Option<Damage> = arguments
+        .damage
+        .then(|| -> Damage { Box::new(move |msisdn| Ok(store::sqlite::damage_one_octet(&store_path, msisdn)?)) });
     let options = DemoOptions {
         cards: arguments.cards,
         speed: arguments.speed,
@@ -156,8 +156,10 @@ fn centre_config(
     config.inbound_smpp.links = vec![link(Bind::Receiver)?];
     config.outbound_smpp.links = vec![link(Bind::Transmitter)?];
     config.inbound_ip.listen = ([127, 0, 0, 1], 0).into();
-    config.inbound_ip.tls =
-        Some(inbound_ip::Tls { certificate: certificates.certificate, key: runtime::config::Secret::new(certificates.key) });
+    config.inbound_ip.tls = Some(inbound_ip::Tls {
+        certificate: certificates.certificate,
+        key: runtime::config::Secret::new(certificates.key),
+    });
     // The cards' clock runs faster, so a day's budget of messages is used up in an hour.
     config.outbound_action.sms_budget_per_day = 0;
     if arguments.serve {

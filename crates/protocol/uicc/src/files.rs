@@ -36,7 +36,10 @@ pub enum FileError {
 #[derive(Clone, Debug)]
 enum Content {
     /// Records of one length, back to back.
-    Linear { record_octets: u8, octets: Vec<u8> },
+    Linear {
+        record_octets: u8,
+        octets: Vec<u8>,
+    },
     Transparent(Vec<u8>),
 }
 

@@ -126,7 +126,8 @@ pub fn decode_alpha(alpha: &[u8]) -> String {
     match alpha {
         [0x80, ucs2 @ ..] => {
             let (units, _) = ucs2.as_chunks::<2>();
-            let units: Vec<u16> = units.iter().map(|unit| u16::from_be_bytes(*unit)).take_while(|&unit| unit != 0xFFFF).collect();
+            let units: Vec<u16> =
+                units.iter().map(|unit| u16::from_be_bytes(*unit)).take_while(|&unit| unit != 0xFFFF).collect();
             String::from_utf16_lossy(&units)
         }
         [0x81, count, pointer, rest @ ..] => mixed(rest, *count, u32::from(*pointer) << 7),
@@ -169,7 +170,9 @@ fn base_coded(text: &str, short: bool) -> Option<Vec<u8>> {
     for character in text.chars() {
         let octet = match single(character) {
             Some(septet) => septet,
-            None => 0x80 | u8::try_from(u32::from(character).checked_sub(base)?).ok().filter(|offset| *offset < 0x80)?,
+            None => {
+                0x80 | u8::try_from(u32::from(character).checked_sub(base)?).ok().filter(|offset| *offset < 0x80)?
+            }
         };
         coded.push(octet);
     }
@@ -205,7 +208,7 @@ fn nibble(character: char) -> Result<u8, NotStorable> {
 
 /// Low nibble first, an odd end filled with F.
 fn bcd(nibbles: &[u8]) -> Vec<u8> {
-    nibbles.chunks(2).map(|pair| pair.get(1).unwrap_or(&0x0F) << 4 | pair.first().unwrap_or(&0x0F)).collect()
+    nibbles.chunks(2).map(|pair| (pair.get(1).unwrap_or(&0x0F) << 4) | pair.first().unwrap_or(&0x0F)).collect()
 }
 
 fn read_bcd(octets: &[u8], number: &mut String) {

@@ -15,13 +15,29 @@ pub enum ProactiveCommand {
     PollInterval(Duration),
     PollingOff,
     /// `tpdu`: a complete SMS-SUBMIT; the phone sets TP-MR.
-    SendShortMessage { alpha: Option<Vec<u8>>, tpdu: Vec<u8> },
-    Refresh { qualifier: u8, files: Vec<Path> },
+    SendShortMessage {
+        alpha: Option<Vec<u8>>,
+        tpdu: Vec<u8>,
+    },
+    Refresh {
+        qualifier: u8,
+        files: Vec<Path>,
+    },
     /// Shown in the 8-bit form of the GSM alphabet where it fits, else UCS-2.
-    DisplayText { text: String },
-    SetUpMenu { title: String, items: Vec<(u8, String)> },
-    SetUpEventList { events: Vec<u8> },
-    TimerManagement { timer_id: u8, action: TimerAction },
+    DisplayText {
+        text: String,
+    },
+    SetUpMenu {
+        title: String,
+        items: Vec<(u8, String)>,
+    },
+    SetUpEventList {
+        events: Vec<u8>,
+    },
+    TimerManagement {
+        timer_id: u8,
+        action: TimerAction,
+    },
 }
 
 /// Qualifier of TIMER MANAGEMENT.
@@ -224,9 +240,15 @@ impl TerminalResponse {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Envelope {
     /// A complete SMS-DELIVER.
-    SmsPpDownload { tpdu: Vec<u8> },
-    TimerExpiration { timer_id: u8 },
-    MenuSelection { item: u8 },
+    SmsPpDownload {
+        tpdu: Vec<u8>,
+    },
+    TimerExpiration {
+        timer_id: u8,
+    },
+    MenuSelection {
+        item: u8,
+    },
 }
 
 /// ENVELOPE data (TS 51.014 clause 11).
@@ -308,7 +330,7 @@ fn timer_value(span: Duration) -> [u8; 3] {
     let seconds = span.as_secs().min(24 * 3600);
     [seconds / 3600, seconds / 60 % 60, seconds % 60].map(|part| {
         let part = u8::try_from(part).unwrap_or(0);
-        (part % 10) << 4 | part / 10
+        ((part % 10) << 4) | (part / 10)
     })
 }
 

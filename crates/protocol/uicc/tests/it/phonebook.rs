@@ -44,15 +44,20 @@ fn whole_records_both_ways() {
 fn a_long_number_continues_in_ef_ext1() {
     let contact = Contact { name: "Conn".to_owned(), number: "+44207946000012345678901234567".to_owned() };
     let records = encode_adn(&contact, 14, &[1]).expect("one record is enough");
-    assert_eq!(records.adn, hex("436F6E66FFFFFFFFFFFFFFFFFFFF 0B 91 44029764000021436587 FF 01").iter().copied().enumerate().map(|(at, octet)| if at == 3 { 0x6E } else { octet }).collect::<Vec<_>>());
+    assert_eq!(
+        records.adn,
+        hex("436F6E66FFFFFFFFFFFFFFFFFFFF 0B 91 44029764000021436587 FF 01")
+            .iter()
+            .copied()
+            .enumerate()
+            .map(|(at, octet)| if at == 3 { 0x6E } else { octet })
+            .collect::<Vec<_>>()
+    );
     assert_eq!(records.extensions, [hex("02 05 09 21 43 65 F7 FF FF FF FF FF FF")]);
     let ext1 = |number: u8| (number == 1).then(|| records.extensions[0].clone());
     assert_eq!(decode_adn(&records.adn, ext1), Some(contact.clone()));
     assert_eq!(chain(&records.adn, ext1), [1]);
-    assert_eq!(
-        encode_adn(&contact, 14, &[]),
-        Err(NotStorable::NoExtension { digits: 29, needed: 1, given: 0 })
-    );
+    assert_eq!(encode_adn(&contact, 14, &[]), Err(NotStorable::NoExtension { digits: 29, needed: 1, given: 0 }));
 }
 
 #[test]
