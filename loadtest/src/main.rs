@@ -1,10 +1,14 @@
 //! `loadtest`: measures and torments a centre made of real processes. `cargo xtask bench|faults|up|down` build and run it.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use loadtest::bench::{self, BenchConfig};
+use loadtest::{
+    bench::{self, BenchConfig},
+    faults::{self, FaultsConfig},
+    table::thousands,
+};
 
 #[derive(Parser)]
 #[command(name = "loadtest", version, about = "Measures and torments a Simvault centre made of real processes")]
@@ -17,6 +21,32 @@ struct Arguments {
 enum Command {
     /// What a message costs; writes docs/performance.md
     Bench(BenchArguments),
+    /// Kills every part under load; ends with 1 when anything was lost, stored twice or left unacknowledged
+    Faults(FaultsArguments),
+}
+
+#[derive(Args)]
+struct FaultsArguments {
+    /// Kills in all
+    #[arg(long, default_value_t = 36)]
+    kills: usize,
+    /// No kill begins later than this
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// The same seed kills at the same moments
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Cards of the load
+    #[arg(long, default_value_t = 1000)]
+    cards: usize,
+    /// Messages a second
+    #[arg(long, default_value_t = 800)]
+    rate: u32,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    program: Program,
 }
 
 #[derive(Args)]
@@ -58,6 +88,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let done = match Arguments::parse().command {
         Command::Bench(arguments) => run(bench(arguments)),
+        Command::Faults(arguments) => run(faults(arguments)),
     };
     match done {
         Ok(code) => code,
@@ -100,4 +131,53 @@ async fn bench(arguments: BenchArguments) -> Result<ExitCode> {
         std::fs::write(path, results.document()).with_context(|| format!("cannot write {path}"))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn faults(arguments: FaultsArguments) -> Result<ExitCode> {
+    let folder = tempfile::Builder::new().prefix("simvault-faults-").tempdir()?;
+    let config = FaultsConfig {
+        simvault: arguments.program.path()?,
+        kills: arguments.kills,
+        length: arguments.seconds.map(Duration::from_secs),
+        seed: arguments.seed,
+        cards: arguments.cards.clamp(100, 100_000),
+        per_second: f64::from(arguments.rate.clamp(100, 100_000)),
+        folder: folder.path().to_owned(),
+    };
+    let report = match faults::run(&config, &|line| eprintln!("{line}")).await {
+        Ok(report) => report,
+        Err(error) => return Err(error.context(format!("logs in {}", folder.keep().display()))),
+    };
+    let comparison = &report.comparison;
+    if arguments.json {
+        println!("{:#}", report.json());
+    } else {
+        println!(
+            "{} kills; {} cards, {} messages: {} journal rows, {} billing events ({} more for repeats), {} records compared; \
+             {} redelivered, {} acknowledged again",
+            report.kills.len(),
+            comparison.cards,
+            thousands(comparison.messages),
+            thousands(comparison.journal_rows),
+            thousands(comparison.billing_events),
+            thousands(comparison.billing_repeats),
+            thousands(comparison.records),
+            thousands(report.redelivered),
+            thousands(report.repeated_acknowledgements),
+        );
+    }
+    for text in report.failures.iter().chain(&comparison.differences) {
+        eprintln!("FAILED: {text}");
+    }
+    if comparison.untold > 0 {
+        eprintln!("FAILED: {} more differences", comparison.untold);
+    }
+    if report.is_clean() {
+        if !arguments.json {
+            println!("nothing lost, nothing twice, nothing left unacknowledged");
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("logs in {}", folder.keep().display());
+    Ok(ExitCode::FAILURE)
 }

@@ -183,6 +183,7 @@ impl Engine {
         station.unanswered = false;
         self.unanswered = self.unanswered.saturating_sub(1);
         self.report.redelivered += u64::from(end.attempts > 1);
+        self.report.redelivered_since += u64::from(end.attempts > 1 && station.offered_at >= self.report.since);
         if end.delivery == Delivery::Accepted {
             self.counts.accepted.fetch_add(1, Relaxed);
             self.report.accepted += 1;
@@ -222,7 +223,11 @@ impl Engine {
         } else if station.unacknowledged == 0 {
             self.counts.acknowledged.fetch_add(1, Relaxed);
             self.report.acknowledged += 1;
-            record(&mut self.report.acknowledgements, now.saturating_duration_since(station.offered_at));
+            let after = now.saturating_duration_since(station.offered_at);
+            record(&mut self.report.acknowledgements, after);
+            if station.offered_at >= self.report.since {
+                self.report.acknowledged_within = self.report.acknowledged_within.max(after);
+            }
             if !station.unanswered {
                 self.completed(index);
             }

@@ -14,6 +14,10 @@ pub struct Report {
     pub acknowledged: u64,
     /// Messages that needed more than one `deliver_sm`.
     pub redelivered: u64,
+    /// As `redelivered`, only of messages that were offered since the last report.
+    pub redelivered_since: u64,
+    /// Longest time to an acknowledgement of messages that were offered since the last report.
+    pub acknowledged_within: Duration,
     /// From the offer to the SMSC until the centre's positive answer.
     pub answers: Histogram<u64>,
     /// From the offer until the card had its acknowledgement.
@@ -29,6 +33,8 @@ impl Default for Report {
             failed: 0,
             acknowledged: 0,
             redelivered: 0,
+            redelivered_since: 0,
+            acknowledged_within: Duration::ZERO,
             answers: histogram(),
             acknowledgements: histogram(),
         }
@@ -43,9 +49,9 @@ impl Report {
     }
 }
 
-/// Two digits are enough for microseconds that matter; grows by itself.
+/// Microseconds up to ten minutes; two digits are enough.
 fn histogram() -> Histogram<u64> {
-    Histogram::new(2).expect("two digits are allowed")
+    Histogram::new_with_bounds(1, 600_000_000, 2).expect("these bounds are allowed")
 }
 
 /// A quantile of a histogram of microseconds, in milliseconds.
