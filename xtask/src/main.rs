@@ -2,6 +2,7 @@
 
 mod check;
 mod packages;
+mod peers;
 mod requirements;
 mod shell;
 mod test;

@@ -13,11 +13,15 @@ pub struct Need {
     pub why: &'static str,
 }
 
+/// A module of Python and no program: asked for by importing it.
+const PYTHON_VENV: &str = "python3 -m venv";
+
 /// What the tests start themselves.
 pub const TESTS: &[Need] = &[
     Need { program: "postgres", package: "postgresql", why: "the store's tests start their own server" },
     Need { program: "redis-server", package: "redis-server", why: "the queue's tests start their own server" },
     Need { program: "bearerbox", package: "kannel", why: "an SMPP client that is not ours binds to the simulator" },
+    Need { program: PYTHON_VENV, package: "python3-venv", why: "an SMSC that is not ours runs in it" },
     Need { program: "tshark", package: "tshark", why: "a dissector that is not ours reads what we send" },
 ];
 
@@ -78,6 +82,10 @@ fn privileged() -> Option<Command> {
 
 /// Whether the program is on the PATH or where Debian puts it.
 fn is_installed(program: &str) -> bool {
+    if program == PYTHON_VENV {
+        let import = Command::new("python3").args(["-c", "import venv, ensurepip"]).output();
+        return import.is_ok_and(|import| import.status.success());
+    }
     let path = std::env::var("PATH").unwrap_or_default();
     let on_path = path.split(':').chain(["/usr/sbin", "/sbin"]).any(|folder| Path::new(folder).join(program).exists());
     on_path || (program == "postgres" && debian_postgres())

@@ -8,11 +8,15 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{packages, requirements, shell};
+use crate::{packages, peers, requirements, shell};
 
 /// Runs the tests of all packages, or of those named; ends with `N passed, N failed`.
 pub fn run(only: &[String]) -> Result<()> {
     packages::ensure(packages::TESTS)?;
+    if let Err(error) = peers::install() {
+        // The tests that need it fail, and say the same; all others run.
+        eprintln!("missing: {error:#}");
+    }
     // The tests of the topology start the real binaries; cargo would not build those of other packages for them.
     shell::check(shell::cargo().args([
         "build",

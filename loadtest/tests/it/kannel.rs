@@ -1,13 +1,7 @@
 //! A peer that is not ours: Kannel's `bearerbox` binds to the SMSC simulator as ESME, and binary messages pass both ways
-//! (its `smsbox` gives an HTTP face to each direction). Where Kannel is not installed there is nothing to test.
+//! (its `smsbox` gives an HTTP face to each direction).
 
-use std::{
-    fmt::Write as _,
-    net::TcpListener as StdListener,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{fmt::Write as _, net::TcpListener as StdListener, time::Duration};
 
 use bytes::Bytes;
 use loadtest::smsc::{Delivery, MobileOriginated, MobileTerminated, Number, Smsc, SmscConfig, SmscHandle};
@@ -19,35 +13,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::peer::{self, Process};
+
 const BEARERBOX: &str = "/usr/sbin/bearerbox";
 const SMSBOX: &str = "/usr/sbin/smsbox";
 const CARD: &str = "447700900123";
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A process that ends with the test.
-struct Process(Child);
-
-impl Process {
-    fn start(program: &str, configuration: &Path, log: &Path) -> Self {
-        let log = std::fs::File::create(log).unwrap();
-        let child = Command::new(program)
-            .arg(configuration)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        self.0.kill().unwrap_or_default();
-        drop(self.0.wait());
-    }
-}
 
 fn free_port() -> u16 {
     StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -167,10 +138,7 @@ async fn to_phone(phones: &mut mpsc::Receiver<MobileTerminated>) -> MobileTermin
 /// Covers: PF-08
 #[tokio::test]
 async fn kannel_binds_and_binary_messages_pass_both_ways() {
-    if ![BEARERBOX, SMSBOX].iter().all(|program| Path::new(program).exists()) {
-        eprintln!("Kannel is not installed; nothing to test against");
-        return;
-    }
+    peer::require(&[BEARERBOX, SMSBOX], "kannel");
     let stop = CancellationToken::new();
     let config = SmscConfig { redelivery_min: Duration::from_millis(200), ..SmscConfig::default() };
     let (smsc, mut phones) = Smsc::start(config, stop.clone()).await.unwrap();

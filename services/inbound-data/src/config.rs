@@ -129,7 +129,11 @@ impl Validate for Config {
             Problem::range("retry_cap_seconds", self.retry_cap_seconds, 1..=7 * DAY),
             Problem::range("attempts_max", self.attempts_max, 1..=100),
         ];
-        let server = Problem::under("server", self.server.problems());
-        own.into_iter().flatten().chain(server).collect()
+        own.into_iter()
+            .flatten()
+            .chain(Problem::under("server", self.server.problems()))
+            .chain(Problem::under("error_sms", self.error_sms.problems()))
+            .chain(Problem::under("error_ip", self.error_ip.problems()))
+            .collect()
     }
 }

@@ -1,6 +1,6 @@
 //! What every role does the same way: read its configuration, set up logs and metrics, run until told to stop, drain.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use runtime::{
@@ -12,7 +12,19 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use store::{StoreConfig, Stores};
 use tokio_util::sync::CancellationToken;
 
-use crate::RoleArguments;
+/// Command line of a role.
+#[derive(clap::Args)]
+pub struct RoleArguments {
+    /// Configuration file (TOML); settings are overridden by SIMVAULT__SECTION__KEY
+    #[arg(short, long)]
+    config: Option<PathBuf>,
+    /// Reads the configuration, says what is wrong with it, and ends
+    #[arg(long)]
+    check_config: bool,
+    /// Prints every setting that is in force, secrets hidden, and ends
+    #[arg(long)]
+    print_config: bool,
+}
 
 /// Configuration of an edge: it has no store and no queue.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -37,6 +49,7 @@ pub struct Core<T> {
 #[serde(deny_unknown_fields, default)]
 pub struct QueueConfig {
     /// `redis://HOST:PORT/`. Default `redis://127.0.0.1:6379/`.
+    #[serde(serialize_with = "runtime::config::hide_password")]
     pub url: String,
     pub redis: queue::redis::QueueConfig,
 }
@@ -50,10 +63,14 @@ impl Default for QueueConfig {
 /// How long [`open_store`] waits for a database that starts at the same time as we do.
 const STORE_PATIENCE: Duration = Duration::from_secs(60);
 
-impl<T: Validate> Validate for Edge<T> {
+impl<T: Validate + Calls> Validate for Edge<T> {
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Problem::under("telemetry", self.telemetry.problems());
         problems.extend(Problem::under("service", self.service.problems()));
+        let unnamed = self.service.calls().into_iter().filter(|(_, called)| called.endpoints.is_empty());
+        problems.extend(
+            unnamed.map(|(key, _)| Problem::new(format!("service.{key}.endpoints"), "none", "at least one host:port")),
+        );
         problems
     }
 }
@@ -62,8 +79,48 @@ impl<T: Validate> Validate for Core<T> {
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Problem::under("telemetry", self.telemetry.problems());
         problems.extend(Problem::under("store", self.store.problems()));
+        problems.extend(Problem::under("queue", self.queue.problems()));
         problems.extend(Problem::under("service", self.service.problems()));
         problems
+    }
+}
+
+impl Validate for QueueConfig {
+    fn problems(&self) -> Vec<Problem> {
+        let is_redis = self.url.starts_with("redis://") || self.url.starts_with("rediss://");
+        // The text itself may hold a password: it is not repeated.
+        let url = (!is_redis).then(|| Problem::new("url", "another form", "redis://HOST:PORT/ or rediss://HOST:PORT/"));
+        url.into_iter().chain(Problem::under("redis", self.redis.problems())).collect()
+    }
+}
+
+/// Services that an edge is nothing without; in one process they are filled in, alone they have to be named.
+pub trait Calls {
+    /// Key and endpoints.
+    fn calls(&self) -> Vec<(&'static str, &rpc::EndpointsConfig)>;
+}
+
+impl Calls for inbound_smpp::Config {
+    fn calls(&self) -> Vec<(&'static str, &rpc::EndpointsConfig)> {
+        vec![("inbound_data", &self.inbound_data)]
+    }
+}
+
+impl Calls for inbound_ip::Config {
+    fn calls(&self) -> Vec<(&'static str, &rpc::EndpointsConfig)> {
+        vec![("inbound_data", &self.inbound_data), ("application_server", &self.application_server)]
+    }
+}
+
+impl Calls for outbound_smpp::Config {
+    fn calls(&self) -> Vec<(&'static str, &rpc::EndpointsConfig)> {
+        Vec::new()
+    }
+}
+
+impl Calls for outbound_ip::Config {
+    fn calls(&self) -> Vec<(&'static str, &rpc::EndpointsConfig)> {
+        vec![("application_server", &self.application_server)]
     }
 }
 

@@ -207,6 +207,11 @@ impl LinkSettings {
         if self.country_code.len() > 3 || !self.country_code.bytes().all(|octet| octet.is_ascii_digit()) {
             problems.push(Problem::new("country_code", format!("{:?}", self.country_code), "at most 3 digits"));
         }
+        if let Some(tls) = &self.tls
+            && tls.certificate.is_some() != tls.key.is_some()
+        {
+            problems.push(Problem::new("tls", "one of certificate and key", "both or none"));
+        }
         if ![smpp::INTERFACE_VERSION_3_4, smpp::INTERFACE_VERSION_5_0].contains(&self.interface_version) {
             problems.push(Problem::new("interface_version", self.interface_version, "52 (3.4) or 80 (5.0)"));
         }
@@ -244,7 +249,11 @@ pub fn problems(links: &[LinkSettings], refused: Bind) -> Vec<Problem> {
             problems.push(Problem::new(format!("{section}.name"), &link.name, "a name of its own"));
         }
         if link.bind == refused {
-            problems.push(Problem::new(format!("{section}.bind"), format!("{refused:?}"), "the other direction"));
+            let (found, accepted) = match refused {
+                Bind::Transmitter => ("transmitter", "receiver or transceiver"),
+                Bind::Receiver | Bind::Transceiver => ("receiver", "transmitter or transceiver"),
+            };
+            problems.push(Problem::new(format!("{section}.bind"), found, accepted));
         }
     }
     problems

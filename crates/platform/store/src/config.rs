@@ -16,6 +16,7 @@ const SQLITE: &str = "sqlite:";
 pub struct StoreConfig {
     /// `sqlite:PATH` for the embedded store (default `sqlite:simvault.db`), otherwise a Postgres URL or key-value string.
     /// Several hosts may be named (`postgres://user@one,two/simvault`): the one that takes writes is used.
+    #[serde(serialize_with = "runtime::config::hide_password")]
     pub url: String,
     /// Password for Postgres, if it is not in the URL (default none).
     pub password: Secret,

@@ -58,6 +58,33 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
+/// For `#[serde(serialize_with)]` on a URL or key-value string that may carry a password.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn hide_password<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&without_password(text))
+}
+
+fn without_password(text: &str) -> String {
+    const HIDDEN: &str = "(hidden)";
+    let mut shown = text.to_owned();
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        // A password with a slash in it ends the authority early: then all up to the last @ counts.
+        let user_info = authority.rsplit_once('@').or_else(|| rest.rsplit_once('@')).map(|(user_info, _)| user_info);
+        if let Some((user, password)) = user_info.and_then(|user_info| user_info.split_once(':')) {
+            let after = rest.get(user.len().saturating_add(1).saturating_add(password.len())..).unwrap_or_default();
+            shown = format!("{scheme}://{user}:{HIDDEN}{after}");
+        }
+    }
+    // `password=...` of a query or of a key-value string; what follows it is not worth a mistake.
+    match shown.to_ascii_lowercase().find("password") {
+        Some(at) => format!("{}password={HIDDEN}", shown.get(..at).unwrap_or_default()),
+        None => shown,
+    }
+}
+
 /// The file's text without the line end that editors add.
 fn read(path: &Path) -> Result<String, String> {
     let describe = |error: std::io::Error| format!("cannot read the secret's file {}: {error}", path.display());
@@ -66,4 +93,25 @@ fn read(path: &Path) -> Result<String, String> {
     }
     let text = std::fs::read_to_string(path).map_err(describe)?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_password;
+
+    #[test]
+    fn passwords_within_urls_are_not_shown() {
+        for (text, shown) in [
+            ("redis://127.0.0.1:6379/", "redis://127.0.0.1:6379/"),
+            ("sqlite:simvault.db", "sqlite:simvault.db"),
+            ("redis://:hush@one:6379/0", "redis://:(hidden)@one:6379/0"),
+            ("postgres://user@one,two/db", "postgres://user@one,two/db"),
+            ("postgres://user:hush@one:5432/db", "postgres://user:(hidden)@one:5432/db"),
+            ("postgres://user:hu/sh@one/db", "postgres://user:(hidden)@one/db"),
+            ("postgres://one/db?password=hush", "postgres://one/db?password=(hidden)"),
+            ("host=one Password = 'hu sh' user=u", "host=one password=(hidden)"),
+        ] {
+            assert_eq!(without_password(text), shown);
+        }
+    }
 }
