@@ -67,11 +67,16 @@ impl Places<'_> {
         let impatient = |text: &str| if self.impatient { text.to_owned() } else { String::new() };
         match service {
             "application-server" => format!("node = {node}\ncentre_number = \"{CENTRE_NUMBER}\"\n"),
-            "inbound-data" => format!("node = {node}\n") + &impatient("retry_after = \"100ms\"\nretry_first_seconds = 1\nretry_cap_seconds = 4\n"),
+            "inbound-data" => {
+                format!("node = {node}\n")
+                    + &impatient("retry_after = \"100ms\"\nretry_first_seconds = 1\nretry_cap_seconds = 4\n")
+            }
             // No budget: a card of the load sends more in a minute than a person in a year.
             "outbound-action" => {
                 format!("consumer = \"{service}-{replica}\"\nsms_budget_per_day = 0\n")
-                    + &impatient("lease = \"3s\"\npatience = \"2s\"\njanitor_interval = \"500ms\"\nsettle = \"2s\"\nretry_first = \"1s\"\nretry_cap = \"4s\"\n")
+                    + &impatient(
+                        "lease = \"3s\"\npatience = \"2s\"\njanitor_interval = \"500ms\"\nsettle = \"2s\"\nretry_first = \"1s\"\nretry_cap = \"4s\"\n",
+                    )
             }
             "outbound-smpp" => format!("instance = \"{service}-{replica}\"\nwindow = 1000\n"),
             "inbound-smpp" => format!("instance = \"{service}-{replica}\"\n"),
@@ -115,4 +120,3 @@ impl Places<'_> {
         text
     }
 }
-

@@ -54,6 +54,8 @@ pub const POSTGRES_TUNED: [(&str, &str); 9] = [
 const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
 /// Between a death and the next start.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// A process that ended so often by itself will not become healthy.
+const STARTS_MAX: u32 = 4;
 /// How often it is looked whether a process died.
 const KEEP_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -201,13 +203,24 @@ impl Topology {
     /// After a minute: the replicas that are not.
     pub async fn wait_healthy(&self) -> Result<()> {
         let began = Instant::now();
+        let starts = |name: &str| self.keeper.starts(name);
+        let before: BTreeMap<String, u32> = self.sick().into_iter().map(|name| (name.clone(), starts(&name))).collect();
         loop {
             let sick = self.sick();
             if sick.is_empty() {
                 return Ok(());
             }
+            let ending = |name: &&String| starts(name) > before.get(*name).copied().unwrap_or(1) + STARTS_MAX;
+            if let Some(name) = sick.iter().find(ending) {
+                let log = fs::read_to_string(self.config.folder.join(format!("{name}.log"))).unwrap_or_default();
+                bail!("{name} keeps ending: {}", log.lines().last().unwrap_or("it says nothing"));
+            }
             if began.elapsed() > HEALTHY_WITHIN {
-                bail!("not healthy after {HEALTHY_WITHIN:?}: {}; logs in {}", sick.join(", "), self.config.folder.display());
+                bail!(
+                    "not healthy after {HEALTHY_WITHIN:?}: {}; logs in {}",
+                    sick.join(", "),
+                    self.config.folder.display()
+                );
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
