@@ -1,13 +1,9 @@
 //! `simvault`: one binary that is every service, by role; `all` and `demo` are every service in one process.
 
-mod centre;
-mod demo;
-mod process;
-mod roles;
+use std::process::ExitCode;
 
-use std::{path::PathBuf, process::ExitCode};
-
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
+use simvault::{centre, demo, process, process::RoleArguments, roles};
 
 #[derive(Parser)]
 #[command(name = "simvault", version, about = "Service centre that backs up and restores the phonebooks of SIM cards")]
@@ -38,19 +34,6 @@ enum Role {
     Migrate(RoleArguments),
     /// Backs up, loses and restores a few hundred virtual cards, in this process
     Demo(demo::DemoArguments),
-}
-
-#[derive(Args)]
-struct RoleArguments {
-    /// Configuration file (TOML); settings are overridden by SIMVAULT__SECTION__KEY
-    #[arg(short, long)]
-    config: Option<PathBuf>,
-    /// Reads the configuration, says what is wrong with it, and ends
-    #[arg(long)]
-    check_config: bool,
-    /// Prints every setting that is in force, secrets hidden, and ends
-    #[arg(long)]
-    print_config: bool,
 }
 
 fn main() -> ExitCode {
