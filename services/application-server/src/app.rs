@@ -79,6 +79,10 @@ impl App {
     pub(crate) async fn commit(&self, batch: InboundCommit, audit: Audit) -> Result<(), StoreError> {
         let actions = batch.new_actions.clone();
         self.store.commit(batch, audit).await?;
+        for action in &actions {
+            let traces = runtime::Traces(&action.traces);
+            tracing::debug!(%traces, msisdn = %action.msisdn, action = action.id.0, "action written");
+        }
         self.push(&actions).await;
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use link::reason::Reason;
 use proto::inbound::Outcome;
 use runtime::{
+    Traces,
     events::{self, Kind},
     mask::Number,
 };
@@ -99,7 +100,13 @@ impl Worker {
         if plant::ACKNOWLEDGES_BEFORE_COMMIT {
             self.answer_each(items, &attempt.answers);
         }
-        self.processor.commit(std::mem::take(&mut attempt.commit)).await?;
+        let commit = std::mem::take(&mut attempt.commit);
+        let moved = if tracing::enabled!(tracing::Level::DEBUG) { commit.moved_actions.clone() } else { Vec::new() };
+        self.processor.commit(commit).await?;
+        for action in moved {
+            tracing::debug!(traces = %Traces(&action.traces), msisdn = %action.msisdn, action = action.id.0,
+                state = ?action.state, "the card's answer moved an action");
+        }
         Ok(attempt)
     }
 
@@ -122,6 +129,7 @@ impl Worker {
                 if answer.outcome == Outcome::Refused {
                     alert(received, *answer);
                 }
+                tracing::debug!(traces = %Traces(&[&received.message.trace_id]), outcome = ?answer.outcome, "committed");
                 outbox.push(received, *answer);
             }
         }

@@ -13,7 +13,7 @@ use crate::{
     holder::Held,
     launcher::{self, Outcome},
     metrics as names,
-    processor::{Processor, Traces, key},
+    processor::{Processor, key},
     taken::Taken,
 };
 
@@ -44,7 +44,7 @@ impl Processor {
                         self.reach.found(device);
                     }
                     let (entries, link) = (held.entries.len(), accepted.link);
-                    tracing::debug!(traces = %Traces(&traces), %msisdn, link, entries, octets, "acknowledgement launched");
+                    tracing::debug!(traces = %runtime::Traces(&traces), %msisdn, link, entries, octets, "acknowledgement launched");
                 }
                 Outcome::Permanent { cause } => {
                     self.fail_acknowledgements(held, &cause).await;

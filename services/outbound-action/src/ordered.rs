@@ -19,7 +19,7 @@ use proto::outbound::Accepted;
 use crate::{
     decision::{Decision, Launching, decide},
     launcher::{self, Outcome},
-    processor::{Processor, Traces, key},
+    processor::{Processor, key},
     taken::Taken,
 };
 
@@ -135,7 +135,7 @@ impl Processor {
         let sent = (State::Sent, marked.due);
         match self.launchers.launch(channel, message).await {
             Outcome::Accepted(accepted) => {
-                tracing::debug!(traces = %Traces(&marked.traces), %msisdn, action = marked.id.0, link = accepted.link,
+                tracing::debug!(traces = %runtime::Traces(&marked.traces), %msisdn, action = marked.id.0, link = accepted.link,
                     octets, attempt = marked.attempts, "message launched");
                 if channel == Bearer::Ip {
                     self.reach.found(device);

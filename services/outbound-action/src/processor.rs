@@ -184,17 +184,3 @@ impl Processor {
 pub(crate) fn key(entry: &QueueEntry) -> (DeviceKey, ActionId) {
     (entry.device, entry.action)
 }
-
-/// Traces in a log line.
-pub(crate) struct Traces<'a>(pub &'a [Bytes]);
-
-impl std::fmt::Display for Traces<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (at, trace) in self.0.iter().enumerate() {
-            let separator = if at == 0 { "" } else { "," };
-            f.write_str(separator)?;
-            trace.iter().try_for_each(|octet| write!(f, "{octet:02x}"))?;
-        }
-        Ok(())
-    }
-}

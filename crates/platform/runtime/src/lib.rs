@@ -10,4 +10,4 @@ pub mod telemetry;
 pub mod trace_id;
 
 pub use clock::Clock;
-pub use trace_id::TraceId;
+pub use trace_id::{TraceId, Traces};

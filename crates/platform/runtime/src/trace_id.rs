@@ -32,6 +32,19 @@ impl fmt::Display for TraceId {
     }
 }
 
+/// The trace identifiers of one message in a log line, separated by commas; what is not 16 octets is left out.
+pub struct Traces<'a, T>(pub &'a [T]);
+
+impl<T: AsRef<[u8]>> fmt::Display for Traces<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let traces = self.0.iter().filter_map(|trace| TraceId::from_slice(trace.as_ref()));
+        for (at, trace) in traces.enumerate() {
+            write!(f, "{}{trace}", if at == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,6 +52,10 @@ mod tests {
     #[test]
     fn a_trace_id_is_hexadecimal_and_fresh() {
         assert_eq!(TraceId([0xAB; 16]).to_string(), "ab".repeat(16));
+        assert_eq!(
+            Traces(&[vec![1; 16], vec![2; 3], vec![3; 16]]).to_string(),
+            format!("{},{}", "01".repeat(16), "03".repeat(16))
+        );
         assert_ne!(TraceId::random(), TraceId::random());
         assert_eq!(TraceId::from_slice(&[1; 15]), None);
         assert_eq!(TraceId::from_slice(&[1; 16]), Some(TraceId([1; 16])));
