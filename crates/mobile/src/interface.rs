@@ -82,6 +82,9 @@ pub struct Statistics {
     pub sms_sent: u64,
     pub sms_failed: u64,
     pub sms_received: u64,
+    /// Class 2 for EF_SMS: stored, and refused because it is full.
+    pub sms_stored: u64,
+    pub sms_refused: u64,
     pub ip_sent: u64,
     pub ip_received: u64,
     /// REFRESH commands carried out.

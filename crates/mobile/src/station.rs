@@ -3,14 +3,14 @@
 //! Start at [`Station::handle_input`]. The phone talks to its card in APDUs only; IP payloads go to the applet directly
 //! (D-114). One short message is outstanding at a time, as on a phone.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use link::configuration::{Bearer, IsdnAddress};
 use sms::{Deliver, MessageClass};
 use uicc::{
     apdu::{StatusWord, command, split},
     card::Card,
-    files::{MF, Path},
+    files::{EF_SMS, MF, Path},
     proactive::{ProactiveCommand, TerminalResponse, envelope},
 };
 
@@ -24,15 +24,33 @@ pub struct Station {
     pub(crate) card: Card<BackupApplet>,
     config: StationConfig,
     is_on: bool,
+    /// Of the last input.
+    now: Duration,
     interval: Duration,
     next_poll: Duration,
     outputs: VecDeque<Output>,
-    /// TP-MR and the command that waits for the network's answer.
-    submit: Option<(u8, u8, ProactiveCommand)>,
+    /// The short message that waits for the network's answer.
+    submit: Option<Outstanding>,
     reference: u8,
     statistics: Statistics,
 }
 
+/// A short message that the phone has sent for its card.
+struct Outstanding {
+    /// TP-MR.
+    reference: u8,
+    /// The command to answer, and its number.
+    command: ProactiveCommand,
+    number: u8,
+    /// Without an answer until then it counts as failed.
+    until: Duration,
+}
+
+/// What the phone waits for the network's answer (in the order of TS 24.011's TR1M and its repeat).
+const SUBMIT_WAIT: Duration = Duration::from_secs(60);
+/// EF_SMS: bit 1 of the status octet says that the record is used (TS 51.011 10.5.3).
+const SMS_RECEIVED_UNREAD: u8 = 0x03;
+const SMS_USED: u8 = 0x01;
 /// D-34.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Response octets of STATUS on a directory.
@@ -62,6 +80,7 @@ impl Station {
             card: Card::new(files, config.chv1, applet),
             config,
             is_on: true,
+            now: Duration::ZERO,
             interval: POLL_INTERVAL,
             next_poll: POLL_INTERVAL,
             outputs: VecDeque::new(),
@@ -75,6 +94,10 @@ impl Station {
 
     /// `now`: since the station was made. While it is off, only [`Input::PowerOn`] does anything.
     pub fn handle_input(&mut self, input: Input, now: Duration) {
+        self.now = now;
+        if let Some(late) = self.submit.take_if(|submit| now >= submit.until) {
+            self.answered(&late, false);
+        }
         match input {
             Input::PowerOn if !self.is_on => {
                 self.card.reset();
@@ -131,6 +154,17 @@ impl Station {
     #[must_use]
     pub fn bearer(&self) -> Bearer {
         self.card.applet.eeprom().configuration.bearer
+    }
+
+    /// Where the card's configuration wants the next IP message to go (CID 0x03); an acknowledgement that waits goes where
+    /// its message came from (S2-CG-06). `None`: the phone's own setting holds.
+    #[must_use]
+    pub fn centre_ip(&self) -> Option<SocketAddr> {
+        let eeprom = self.eeprom();
+        match &eeprom.acknowledgement {
+            Some(acknowledgement) => acknowledgement.route.centre_ip,
+            None => eeprom.configuration.centre_ip,
+        }
     }
 
     /// The applet's EEPROM, to look at.
@@ -207,12 +241,15 @@ impl Station {
         let response = self.card.transmit(apdu);
         let Some((data, word)) = split(&response) else { return (Vec::new(), StatusWord::TECHNICAL_PROBLEM) };
         let data = data.to_vec();
-        let mut waiting = word.waiting_command_octets();
+        self.fetch_all(word.waiting_command_octets());
+        (data, word)
+    }
+
+    fn fetch_all(&mut self, mut waiting: Option<usize>) {
         for _ in 0..FETCHES_MAX {
             let Some(octets) = waiting else { break };
             waiting = self.fetch(octets);
         }
-        (data, word)
     }
 
     /// Fetches a command and carries it out; the length of the next one.
@@ -226,7 +263,8 @@ impl Station {
             ProactiveCommand::SendShortMessage { tpdu, .. } => {
                 self.send(tpdu);
                 if !self.config.immediate_result {
-                    self.submit = Some((self.reference, number, command));
+                    let (reference, until) = (self.reference, self.now + SUBMIT_WAIT);
+                    self.submit = Some(Outstanding { reference, command, number, until });
                     return None;
                 }
                 self.statistics.sms_sent += 1;
@@ -267,34 +305,56 @@ impl Station {
         self.output(Output::SmsSubmit { reference: self.reference, tpdu });
     }
 
-    /// TERMINAL RESPONSE to SEND SHORT MESSAGE; a result for another message is ignored.
+    /// The network's answer; one to another message is ignored.
     fn submitted(&mut self, reference: u8, ok: bool) {
-        let Some((expected, number, command)) = self.submit.take() else { return };
-        if expected != reference {
-            self.submit = Some((expected, number, command));
-            return;
+        if let Some(submit) = self.submit.take_if(|submit| submit.reference == reference) {
+            self.answered(&submit, ok);
         }
+    }
+
+    /// TERMINAL RESPONSE to SEND SHORT MESSAGE, and whatever the card then wants.
+    fn answered(&mut self, submit: &Outstanding, ok: bool) {
         if ok {
             self.statistics.sms_sent += 1;
         } else {
             self.statistics.sms_failed += 1;
         }
         let result = if ok { PERFORMED } else { SMS_RP_ERROR };
-        let mut waiting = self.respond(number, &command, result, None);
-        for _ in 0..FETCHES_MAX {
-            let Some(octets) = waiting else { break };
-            waiting = self.fetch(octets);
-        }
+        let waiting = self.respond(submit.number, &submit.command, result, None);
+        self.fetch_all(waiting);
     }
 
-    /// Class 2 with PID 7F goes straight to the card (TS 23.040 9.2.3.9); what else comes is not for it.
+    /// Class 2 is for the card: with PID 7F it goes to the applet, with any other into EF_SMS (TS 23.040 9.2.3.9, TS
+    /// 23.038 4). What else comes is for a person, and this phone has none.
     fn deliver(&mut self, tpdu: &[u8]) {
         self.statistics.sms_received += 1;
         let Ok(deliver) = Deliver::decode(tpdu) else { return };
-        let for_card = deliver.protocol_id.is_sim_data_download();
-        if for_card && deliver.data_coding.class() == Some(MessageClass::Sim) {
-            self.exchange(&command::envelope(&envelope::sms_pp_download(&[], tpdu)));
+        if deliver.data_coding.class() != Some(MessageClass::Sim) {
+            return;
         }
+        if deliver.protocol_id.is_sim_data_download() {
+            self.exchange(&command::envelope(&envelope::sms_pp_download(&[], tpdu)));
+        } else if self.store_message(tpdu) {
+            self.statistics.sms_stored += 1;
+        } else {
+            self.statistics.sms_refused += 1;
+        }
+    }
+
+    /// Status, a service centre's address of no octets, TPDU, FF (TS 51.011 10.5.3). False: no record is free.
+    fn store_message(&mut self, tpdu: &[u8]) -> bool {
+        let files = self.card.files();
+        let octets = files.record_octets(EF_SMS).map_or(0, usize::from);
+        let is_free =
+            |number: &u8| files.record(EF_SMS, *number).is_ok_and(|record| record.first().is_some_and(is_free_sms));
+        let Some(free) = (1..=u8::MAX).find(is_free) else { return false };
+        let mut record = vec![SMS_RECEIVED_UNREAD, 0];
+        record.extend(tpdu);
+        if record.len() > octets {
+            return false;
+        }
+        record.resize(octets, 0xFF);
+        self.update_record(EF_SMS, free, &record)
     }
 
     /// IP data reaches the card without an APDU; a harmless command lets the card announce what it wants.
@@ -316,4 +376,9 @@ impl Station {
             self.outputs.push_back(output);
         }
     }
+}
+
+/// A record of FF octets has never been used: it is free too.
+fn is_free_sms(status: &u8) -> bool {
+    *status == 0xFF || status & SMS_USED == 0
 }

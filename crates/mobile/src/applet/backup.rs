@@ -5,15 +5,16 @@ use link::{
     checksum::crc16,
     configuration::Bearer,
     file_result::FileResult,
-    ip, reason,
-    reason::{Outcome, Reason},
+    ip,
+    monitor::MonitorRow,
+    reason::{self, Outcome, Reason},
     record::{NotAdded, Record},
 };
 use uicc::files::{FileSystem, Path};
 
 use super::{
     BackupApplet, Purpose,
-    memory::{EVENTS_MAX, Event, Flight, InFlight, Key, Scan},
+    memory::{Cause, EVENTS_MAX, Event, Flight, InFlight, Key, Scan},
 };
 
 /// Status events without acknowledgement until a record is sent again (D-36).
@@ -33,70 +34,96 @@ impl BackupApplet {
         if !self.eeprom.configuration.service_on {
             return;
         }
-        let rows = self.eeprom.monitor.rows();
-        let covering: Vec<u8> = rows
-            .filter(|(_, row)| row.df == path.df && row.ef == path.ef && row.covers(record_number))
-            .map(|(index, _)| index)
-            .collect();
+        let rows = self.eeprom.monitor.covering(path.df, path.ef, record_number);
+        let covering: Vec<u8> = rows.map(|(index, _)| index).collect();
         for monitor_index in covering {
-            self.queue_event(Event { key: Key { monitor_index, record_number }, forced: false });
+            let key = Key { monitor_index, record_number };
+            self.queue_event(Event::Record { key, cause: Cause::Change });
         }
     }
 
-    /// Puts an event into the buffer, or marks its row when the buffer is full (D-42).
+    /// Puts an event into the buffer. When it is full the record's row is marked (D-42); the receipt of a configuration
+    /// needs no mark, for its message waits in the inbound buffer.
     pub(super) fn queue_event(&mut self, event: Event) {
-        if let Some(queued) = self.eeprom.events.iter_mut().find(|queued| queued.key == event.key) {
-            queued.forced |= event.forced;
-        } else if self.eeprom.events.len() < EVENTS_MAX {
+        let Event::Record { key, cause } = event else {
+            if self.has_room_for_event() && !self.eeprom.events.contains(&event) {
+                self.eeprom.events.push_back(event);
+            }
+            return;
+        };
+        let queued = self.eeprom.events.iter_mut().find(|queued| queued.is_about(key));
+        if let Some(Event::Record { cause: queued, .. }) = queued {
+            *queued = cause.max(*queued);
+        } else if self.has_room_for_event() {
             self.eeprom.events.push_back(event);
         } else {
-            self.start_scan(event.key.monitor_index, event.forced);
+            self.start_scan(key.monitor_index, cause);
         }
+    }
+
+    fn has_room_for_event(&self) -> bool {
+        self.eeprom.events.len() < EVENTS_MAX
     }
 
     /// D-40: every record of a row that is non-empty or has a checksum row.
-    pub(super) fn start_scan(&mut self, monitor_index: u8, forced: bool) {
-        let forced = forced || self.eeprom.scans.get(&monitor_index).is_some_and(|scan| scan.forced);
-        self.eeprom.scans.insert(monitor_index, Scan { next: 1, forced });
+    pub(super) fn start_scan(&mut self, monitor_index: u8, cause: Cause) {
+        let before = self.eeprom.scans.get(&monitor_index).map_or(cause, |scan| scan.cause);
+        self.eeprom.scans.insert(monitor_index, Scan { next: 1, cause: cause.max(before) });
     }
 
     /// D-40 for all rows.
     pub(super) fn scan_all(&mut self) {
         let indexes: Vec<u8> = self.eeprom.monitor.rows().map(|(index, _)| index).collect();
-        indexes.into_iter().for_each(|index| self.start_scan(index, true));
+        indexes.into_iter().for_each(|index| self.start_scan(index, Cause::Resynchronise));
     }
 
     /// The monitored octets of a record; `None` when row, file or record are not there.
     pub(super) fn content(&self, files: &FileSystem, key: Key) -> Option<Vec<u8>> {
         let row = self.eeprom.monitor.row(key.monitor_index).filter(|row| row.covers(key.record_number))?;
         let record = files.record(Path { df: row.df, ef: row.ef }, key.record_number).ok()?;
-        let start = usize::from(row.data_offset).min(record.len());
-        let end = (start + usize::from(row.data_octets)).min(record.len());
-        let mut data = record.get(start..end)?.to_vec();
-        data.resize(usize::from(row.data_octets), 0xFF);
-        Some(data)
+        Some(monitored(row, record))
     }
 
-    /// Task 2: whether there was an event to look at (S2902 to S2907).
+    /// Task 2: whether there was an event that could be dealt with (S2902 to S2907). One whose record has no place in the
+    /// outbound message stays (S2-BK-08), and stands in the way of nothing else: a message that cannot leave must not
+    /// keep out the configuration that would let it.
     pub(super) fn process_event(&mut self, files: &FileSystem) -> bool {
-        self.refill_from_scan(files);
-        let Some(&event) = self.eeprom.events.front() else { return false };
-        let Some(data) = self.content(files, event.key) else {
-            self.eeprom.events.pop_front();
-            return true;
+        let is_on = self.eeprom.configuration.service_on;
+        if is_on {
+            self.refill_from_scan(files);
+        }
+        let mut events = self.eeprom.events.iter();
+        let Some(at) = events.position(|event| is_on || *event == Event::Configuration) else { return false };
+        let is_done = match self.eeprom.events.get(at) {
+            Some(&Event::Record { key, cause }) => self.process_change(files, key, cause),
+            _ => {
+                self.next_inbound();
+                true
+            }
         };
-        if !event.forced && !self.differs(event.key, &data) {
-            self.eeprom.events.pop_front();
+        if is_done {
+            self.eeprom.events.remove(at);
+        }
+        is_done
+    }
+
+    /// Whether the event has been dealt with.
+    fn process_change(&mut self, files: &FileSystem, key: Key, cause: Cause) -> bool {
+        let Some(data) = self.content(files, key) else {
+            self.forget_record(key);
+            return false;
+        };
+        if cause == Cause::Change && !self.differs(key, &data) {
             return true;
         }
-        if self.sending.as_ref().is_some_and(|sending| matches!(sending, Purpose::Backup(_))) {
-            return true;
+        if matches!(self.sending, Some(Purpose::Backup(_))) {
+            return false;
         }
-        if self.eeprom.outbound.contains(&event.key) || self.fits(data.len()) {
-            self.place(event.key, &data);
-            self.eeprom.events.pop_front();
+        let has_place = self.eeprom.outbound.contains(&key) || self.fits(data.len());
+        if has_place {
+            self.place(key, &data);
         }
-        true
+        has_place
     }
 
     fn place(&mut self, key: Key, data: &[u8]) {
@@ -109,18 +136,28 @@ impl BackupApplet {
         self.apply_checksum(key, data);
     }
 
-    /// S2904 to S2907: no row and not empty (new), or another checksum than the row's.
-    fn differs(&self, key: Key, data: &[u8]) -> bool {
+    /// S2904 to S2907: no row and not empty (new), or another checksum than the row's. A full table (CID 0x07) knows
+    /// nothing of the records without a row, so that they all differ.
+    pub(super) fn differs(&self, key: Key, data: &[u8]) -> bool {
         match self.eeprom.checksums.get(key.monitor_index, key.record_number) {
             Some(checksum) => link::record::is_empty(data) || checksum != crc16(data),
-            None => !link::record::is_empty(data),
+            None => !link::record::is_empty(data) || self.is_table_full(),
         }
+    }
+
+    fn is_table_full(&self) -> bool {
+        self.eeprom.checksums.len() >= usize::from(self.eeprom.configuration.checksum_rows_max)
+    }
+
+    /// In the event buffer or the outbound message.
+    pub(super) fn is_queued(&self, key: Key) -> bool {
+        self.eeprom.outbound.contains(&key) || self.eeprom.events.iter().any(|event| event.is_about(key))
     }
 
     /// Notes the content in the checksum table, as far as the table may grow (CID 0x07).
     pub(super) fn apply_checksum(&mut self, key: Key, data: &[u8]) {
         let known = self.eeprom.checksums.get(key.monitor_index, key.record_number).is_some();
-        if known || self.eeprom.checksums.len() < usize::from(self.eeprom.configuration.checksum_rows_max) {
+        if known || !self.is_table_full() {
             self.eeprom.checksums.apply_record(key.monitor_index, key.record_number, data);
         }
     }
@@ -156,13 +193,13 @@ impl BackupApplet {
             };
             let next = u16::from(key.record_number) + 1;
             self.eeprom.scans.insert(monitor_index, Scan { next, ..scan });
-            self.eeprom.events.push_back(Event { key, forced: scan.forced });
+            self.eeprom.events.push_back(Event::Record { key, cause: scan.cause });
         }
     }
 
     /// Task 1, S2908: counts, and sends the outbound message when the preset is reached. Whether it was sent.
     pub(super) fn send_outbound(&mut self, files: &FileSystem) -> bool {
-        if self.eeprom.outbound.is_empty() {
+        if self.eeprom.outbound.is_empty() || !self.eeprom.configuration.service_on {
             return false;
         }
         self.eeprom.counter = self.eeprom.counter.saturating_add(1);
@@ -197,7 +234,7 @@ impl BackupApplet {
                 Err(NotAdded::Full) => break,
                 Err(NotAdded::TooLong { .. }) => {
                     self.forget_record(key);
-                    self.report(key, Reason::BadDataLengthOrOffset);
+                    self.report(key, reason::PERMANENT_FAILURE, Reason::BadDataLengthOrOffset);
                 }
             }
         }
@@ -210,114 +247,169 @@ impl BackupApplet {
     /// The phone has sent the message: its records now wait for their acknowledgement.
     pub(super) fn backup_sent(&mut self, sent: &[(Key, u16)]) {
         for &(key, checksum) in sent {
-            self.eeprom.outbound.retain(|placed| *placed != key);
-            let before = self.eeprom.in_flight.iter().position(|each| each.key == key);
-            let before = before.map(|at| self.eeprom.in_flight.remove(at));
-            let fresh = InFlight {
-                key,
-                checksum,
-                older: before.map_or(0, |old| old.older.saturating_add(old.sent)),
-                sent: 1,
-                repeats: 0,
-                refusals: 0,
-                next_wait: ACKNOWLEDGEMENT_WAIT,
-                state: Flight::Sent { age: 0 },
+            let placed = self.eeprom.outbound.len();
+            self.eeprom.outbound.retain(|each| *each != key);
+            let was_placed = self.eeprom.outbound.len() < placed;
+            let at = self.eeprom.in_flight.iter().position(|each| each.key == key);
+            let before = at.map(|at| self.eeprom.in_flight.remove(at));
+            let mut entry = match before {
+                Some(old) if old.checksum == checksum && !matches!(old.state, Flight::Settled { .. }) => old,
+                _ => InFlight {
+                    key,
+                    checksum,
+                    older: before.map_or(0, |old| old.older.saturating_add(old.unanswered)),
+                    unanswered: 0,
+                    repeats: 0,
+                    refusals: 0,
+                    next_wait: ACKNOWLEDGEMENT_WAIT,
+                    state: Flight::Queued,
+                },
             };
-            let entry = match before {
-                Some(old) if old.checksum == checksum => {
-                    InFlight { sent: old.sent.saturating_add(1), state: Flight::Sent { age: 0 }, ..old }
-                }
-                _ => fresh,
-            };
+            entry.unanswered = entry.unanswered.saturating_add(1);
+            entry.state = Flight::Sent { age: 0 };
             self.eeprom.in_flight.push(entry);
+            if !was_placed {
+                // A restore has overwritten it while the phone was sending: only the answer is still to come.
+                self.settle(key);
+            }
         }
         self.eeprom.counter = 0;
     }
 
-    /// D-36: one status event passes for every record that waits.
+    /// D-36: one status event passes for every record that waits. A repeat for which the event buffer has no room waits
+    /// for the next status event, rather than have its whole row sent.
     pub(super) fn age_in_flight(&mut self) {
+        if !self.eeprom.configuration.service_on {
+            return;
+        }
+        let mut room = EVENTS_MAX.saturating_sub(self.eeprom.events.len());
         let mut again = Vec::new();
-        let mut given_up = 0;
+        let mut given_up = Vec::new();
         self.eeprom.in_flight.retain_mut(|each| {
-            match &mut each.state {
+            let is_due = match &mut each.state {
                 Flight::Sent { age } => {
-                    *age += 1;
-                    if *age < ACKNOWLEDGEMENT_WAIT {
-                        return true;
-                    }
-                    if each.repeats >= REPEATS_MAX {
-                        given_up += 1;
-                        return false;
-                    }
-                    each.repeats += 1;
+                    *age = age.saturating_add(1);
+                    *age >= ACKNOWLEDGEMENT_WAIT
                 }
                 Flight::Refused { left } => {
                     *left = left.saturating_sub(1);
-                    if *left > 0 {
-                        return true;
-                    }
+                    *left == 0
                 }
-                Flight::Queued => return true,
+                Flight::Settled { left } => {
+                    *left = left.saturating_sub(1);
+                    return *left > 0;
+                }
+                Flight::Queued => false,
+            };
+            if !is_due {
+                return true;
             }
-            each.state = Flight::Queued;
-            again.push(each.key);
+            let is_repeat = matches!(each.state, Flight::Sent { .. });
+            if is_repeat && each.repeats >= REPEATS_MAX {
+                given_up.push(each.key);
+            } else if room > 0 {
+                room -= 1;
+                each.repeats += u8::from(is_repeat);
+                each.state = Flight::Queued;
+                again.push(each.key);
+            }
             true
         });
-        self.eeprom.counts.records_given_up += given_up;
-        again.into_iter().for_each(|key| self.queue_event(Event { key, forced: true }));
+        again.into_iter().for_each(|key| self.queue_event(Event::Record { key, cause: Cause::Repeat }));
+        for key in given_up {
+            self.eeprom.counts.records_given_up += 1;
+            self.settle(key);
+            self.report(key, reason::TEMPORARY_FAILURE, Reason::None);
+        }
     }
 
     /// S3002 to S3007: one record of a backup acknowledgement.
     pub(super) fn acknowledged(&mut self, record: AckRecord) {
         let key = Key { monitor_index: record.monitor_index, record_number: record.record_number };
-        let Some(at) = self.eeprom.in_flight.iter().position(|each| each.key == key) else { return };
-        let Some(entry) = self.eeprom.in_flight.get_mut(at) else { return };
+        let Some(entry) = self.eeprom.in_flight.iter_mut().find(|each| each.key == key) else { return };
         let outcome = Outcome::from_octet(record.result);
-        if entry.older > 0 {
-            entry.older -= 1;
+        // Messages overtake one another: a refusal is taken as that of the newest version, which is then sent once too
+        // often at worst; a success only once all older versions have theirs.
+        let is_settled = matches!(entry.state, Flight::Settled { .. });
+        if is_settled || (outcome == Outcome::Success && entry.older > 0) {
+            entry.older = entry.older.saturating_sub(1);
+            if is_settled && entry.older == 0 {
+                self.eeprom.in_flight.retain(|each| each.key != key);
+            }
             return;
         }
+        entry.unanswered = entry.unanswered.saturating_sub(1);
+        let is_sent = matches!(entry.state, Flight::Sent { .. });
         match outcome {
             Outcome::Success => {
-                self.eeprom.in_flight.remove(at);
-                // A repeat is no longer needed, but the event may stand for a newer change as well: compare (S2-AK-06).
-                self.eeprom.events.iter_mut().filter(|event| event.key == key).for_each(|event| event.forced = false);
+                self.settle(key);
                 self.eeprom.counts.records_backed_up += 1;
             }
+            // The answer to an earlier repeat: the record is queued already.
+            _ if !is_sent => {}
             Outcome::TemporaryFailure => {
-                if matches!(entry.state, Flight::Sent { .. }) {
-                    entry.state = Flight::Refused { left: entry.next_wait };
-                    entry.next_wait = (entry.next_wait * 2).min(REFUSED_WAIT_MAX);
-                    entry.repeats = 0;
-                }
+                entry.state = Flight::Refused { left: entry.next_wait };
+                entry.next_wait = (entry.next_wait * 2).min(REFUSED_WAIT_MAX);
+                entry.repeats = 0;
             }
             Outcome::PermanentFailure if entry.refusals < REFUSALS_MAX => {
                 entry.refusals += 1;
-                entry.state = Flight::Queued;
-                self.queue_event(Event { key, forced: true });
+                // Queued by the status event that this message is.
+                entry.state = Flight::Refused { left: 1 };
             }
             Outcome::PermanentFailure => {
-                self.eeprom.in_flight.remove(at);
-                self.report(key, Reason::None);
+                self.settle(key);
+                self.report(key, reason::PERMANENT_FAILURE, Reason::None);
             }
         }
     }
 
+    /// Nothing is awaited for this record any more; late answers are still counted. An event that only stood for a repeat
+    /// may stand for a newer change as well: it is compared now (S2-AK-06).
+    fn settle(&mut self, key: Key) {
+        for event in &mut self.eeprom.events {
+            match event {
+                Event::Record { key: queued, cause: cause @ Cause::Repeat } if *queued == key => *cause = Cause::Change,
+                _ => {}
+            }
+        }
+        self.eeprom.in_flight.retain_mut(|each| {
+            if each.key != key {
+                return true;
+            }
+            each.older = each.older.saturating_add(std::mem::take(&mut each.unanswered));
+            each.state = Flight::Settled { left: ACKNOWLEDGEMENT_WAIT };
+            each.older > 0
+        });
+    }
+
     /// Queues an error record about a monitored record.
-    pub(super) fn report(&mut self, key: Key, reason: Reason) {
+    pub(super) fn report(&mut self, key: Key, result: u8, reason: Reason) {
         let (df, ef) = self.eeprom.monitor.row(key.monitor_index).map_or((0, 0), |row| (row.df, row.ef));
-        let result = reason::PERMANENT_FAILURE;
         self.queue_error(FileResult { df, ef, record_number: key.record_number, result, reason: reason.code() });
     }
 
-    /// Whatever waits for this record is void: a restore has written it, or it is no longer monitored.
+    /// Whatever waits for this record is void: a restore has written it, or it is not there any more.
     pub(super) fn forget_record(&mut self, key: Key) {
-        self.forget(|each| each == key);
+        self.eeprom.events.retain(|event| !event.is_about(key));
+        self.eeprom.outbound.retain(|placed| *placed != key);
+        self.settle(key);
     }
 
-    pub(super) fn forget(&mut self, gone: impl Fn(Key) -> bool) {
-        self.eeprom.events.retain(|event| !gone(event.key));
-        self.eeprom.outbound.retain(|key| !gone(*key));
-        self.eeprom.in_flight.retain(|each| !gone(each.key));
+    /// Rows that are no longer monitored: nothing of theirs waits.
+    pub(super) fn forget_rows(&mut self, gone: impl Fn(u8) -> bool) {
+        let is_gone = |event: &Event| matches!(event, Event::Record { key, .. } if gone(key.monitor_index));
+        self.eeprom.events.retain(|event| !is_gone(event));
+        self.eeprom.outbound.retain(|key| !gone(key.monitor_index));
+        self.eeprom.in_flight.retain(|each| !gone(each.key.monitor_index));
     }
+}
+
+/// The row's octets of a record; beyond its end they are FF.
+pub(super) fn monitored(row: &MonitorRow, record: &[u8]) -> Vec<u8> {
+    let start = usize::from(row.data_offset).min(record.len());
+    let end = (start + usize::from(row.data_octets)).min(record.len());
+    let mut data = record.get(start..end).unwrap_or_default().to_vec();
+    data.resize(usize::from(row.data_octets), 0xFF);
+    data
 }

@@ -12,7 +12,7 @@ use sms::Deliver;
 
 use super::{
     BackupApplet,
-    memory::{Acknowledgement, INBOUND_MAX, Job, Work},
+    memory::{Acknowledgement, Event, INBOUND_MAX, Job, Results, Work},
 };
 
 impl BackupApplet {
@@ -39,9 +39,15 @@ impl BackupApplet {
             Ok(Message::BackupAcknowledgement { records }) => {
                 records.into_iter().for_each(|record| self.acknowledged(record));
             }
-            Ok(Message::Restore { .. } | Message::AddressableRestore { .. } | Message::Configuration { .. }) => {
+            Ok(
+                message
+                @ (Message::Restore { .. } | Message::AddressableRestore { .. } | Message::Configuration { .. }),
+            ) => {
                 if self.eeprom.inbound.len() < INBOUND_MAX {
                     self.eeprom.inbound.push_back(Bytes::copy_from_slice(payload));
+                    if matches!(message, Message::Configuration { .. }) {
+                        self.queue_event(Event::Configuration);
+                    }
                     self.next_inbound();
                 } else {
                     let busy = FileResult::without_file(reason::TEMPORARY_FAILURE, Reason::Busy);
@@ -57,28 +63,29 @@ impl BackupApplet {
         self.queue_error(FileResult::without_file(reason::PERMANENT_FAILURE, reason));
     }
 
-    /// S3008 to S3012: takes the next waiting message once buffer and acknowledgement are free (D-38).
+    /// S3008 to S3012: takes the next waiting message once the restore/configuration buffer is free (D-38).
     pub(super) fn next_inbound(&mut self) {
-        if self.eeprom.job.is_some() || self.eeprom.acknowledgement_flag {
+        if self.eeprom.job.is_some() {
             return;
         }
         let Some(payload) = self.eeprom.inbound.pop_front() else { return };
-        let work = match Message::decode(&payload, &self.eeprom.monitor) {
-            Ok(Message::Restore { records, refused }) => Work::Restore { records, refused },
-            Ok(Message::AddressableRestore { records }) => Work::AddressableRestore(records),
-            Ok(Message::Configuration { items, unparsed }) => Work::Configuration { items, unparsed },
-            // The monitor table has changed since it came.
+        let (work, results) = match Message::decode(&payload, &self.eeprom.monitor) {
+            Ok(Message::Restore { records, refused }) => {
+                (Work::Restore { records, refused }, Results::Restore(Vec::new()))
+            }
+            Ok(Message::AddressableRestore { records }) => {
+                (Work::AddressableRestore(records), Results::Restore(Vec::new()))
+            }
+            Ok(Message::Configuration { items, unparsed }) => {
+                (Work::Configuration { items, unparsed }, Results::Configuration(Vec::new()))
+            }
             Ok(_) => return,
+            // The monitor table has changed since it came.
             Err(malformed) => return self.refuse(malformed.reason()),
         };
-        let configuration = matches!(work, Work::Configuration { .. });
-        self.eeprom.restore_flag = !configuration;
-        self.eeprom.acknowledgement = Some(match configuration {
-            true => Acknowledgement::Configuration(Vec::new()),
-            false => Acknowledgement::Restore(Vec::new()),
-        });
-        self.eeprom.acknowledgement_route = Some(self.route());
-        self.eeprom.job = Some(Job { work, pointer: 0 });
+        self.eeprom.restore_flag = matches!(results, Results::Restore(_));
+        let acknowledgement = Acknowledgement { results, route: self.route() };
+        self.eeprom.job = Some(Job { work, pointer: 0, acknowledgement });
         self.ask_interval(true);
     }
 }

@@ -66,10 +66,31 @@ pub struct Key {
 
 /// An entry of the event buffer (S2-BF-02).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Event {
-    pub key: Key,
-    /// Sent even if the checksum table knows the content already (D-36, D-40).
-    pub forced: bool,
+pub enum Event {
+    Record {
+        key: Key,
+        cause: Cause,
+    },
+    /// A configuration message has come (S2-CG-01).
+    Configuration,
+}
+
+impl Event {
+    #[must_use]
+    pub fn is_about(&self, record: Key) -> bool {
+        matches!(self, Self::Record { key, .. } if *key == record)
+    }
+}
+
+/// Why a record is looked at; of two causes for one record the later one here holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// The phone has written it: sent if its checksum differs (S2-BK-06).
+    Change,
+    /// Not acknowledged, or refused (D-36, D-37): sent without a comparison; a late success makes it a change.
+    Repeat,
+    /// D-40: sent without a comparison.
+    Resynchronise,
 }
 
 /// A row whose records are looked through one by one (D-40, and D-42 when the event buffer was full).
@@ -77,7 +98,7 @@ pub struct Event {
 pub struct Scan {
     /// Next record number; above 255: done.
     pub next: u16,
-    pub forced: bool,
+    pub cause: Cause,
 }
 
 /// A record that was sent and is not yet acknowledged (D-32, D-36, D-37).
@@ -86,10 +107,10 @@ pub struct InFlight {
     pub key: Key,
     /// As sent.
     pub checksum: u16,
-    /// Acknowledgements of older versions that may still come (S2-AK-06).
+    /// Answers to older versions that may still come (S2-AK-06).
     pub older: u8,
-    /// How often this version was sent.
-    pub sent: u8,
+    /// How often this version was sent without having been answered.
+    pub unanswered: u8,
     /// Repeats for want of an acknowledgement (D-36: at most 3).
     pub repeats: u8,
     /// Permanent refusals of this version (D-37).
@@ -108,6 +129,9 @@ pub enum Flight {
     Refused { left: u16 },
     /// In the event buffer again.
     Queued,
+    /// Nothing is awaited any more. For `left` status events the count of older answers is kept, so that a late one
+    /// does not pass for the answer to a newer version (S2-AK-06).
+    Settled { left: u16 },
 }
 
 /// What the restore/configuration buffer holds; decoded when it is put there, for the monitor table may have changed
@@ -119,16 +143,38 @@ pub enum Work {
     Configuration { items: Vec<ConfigurationItem>, unparsed: Option<u8> },
 }
 
+impl Work {
+    /// Records, counting the one that ended the reading.
+    #[must_use]
+    pub fn records(&self) -> usize {
+        match self {
+            Self::Restore { records, refused } => records.len() + usize::from(refused.is_some()),
+            Self::AddressableRestore(records) => records.len(),
+            Self::Configuration { items, unparsed } => items.len() + usize::from(unparsed.is_some()),
+        }
+    }
+}
+
 /// The restore/configuration buffer with its pointer (S2-RS-01 to S2-RS-12).
 #[derive(Clone, Debug)]
 pub struct Job {
     pub work: Work,
     pub pointer: usize,
+    /// Initialised with the job (S2-RS-06). It is apart from the one that waits to be sent, which must not be lost when
+    /// the next message comes before the phone has sent it.
+    pub acknowledgement: Acknowledgement,
 }
 
 /// The acknowledgement buffer.
 #[derive(Clone, Debug)]
-pub enum Acknowledgement {
+pub struct Acknowledgement {
+    pub results: Results,
+    pub route: Route,
+}
+
+/// What became of each record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Results {
     Restore(Vec<FileResult>),
     Configuration(Vec<(u8, u8)>),
 }
@@ -138,6 +184,7 @@ pub enum Acknowledgement {
 pub struct Route {
     pub bearer: Bearer,
     pub centre_isdn: Option<IsdnAddress>,
+    pub centre_ip: Option<SocketAddr>,
 }
 
 /// Everything that survives power-off.
@@ -158,15 +205,21 @@ pub struct Eeprom {
     pub job: Option<Job>,
     /// S2-RS-03.
     pub restore_flag: bool,
+    /// Waits to be sent: this is the acknowledgement flag (S2-RS-12).
     pub acknowledgement: Option<Acknowledgement>,
-    /// S2-RS-12.
-    pub acknowledgement_flag: bool,
-    pub acknowledgement_route: Option<Route>,
     pub errors: VecDeque<FileResult>,
     pub restore_requested: bool,
     /// Status events until a failed acknowledgement, error or request is tried again (S2-BK-10).
     pub pause: u8,
     pub counts: Counts,
+}
+
+impl Eeprom {
+    /// The acknowledgement flag (S2912).
+    #[must_use]
+    pub fn acknowledgement_flag(&self) -> bool {
+        self.acknowledgement.is_some()
+    }
 }
 
 /// What has happened, for statistics.

@@ -24,7 +24,7 @@ use uicc::{
     proactive::{ProactiveCommand, TerminalResponse},
 };
 
-use memory::{Acknowledgement, Configuration, ERRORS_MAX, Eeprom, Route};
+use memory::{Configuration, ERRORS_MAX, Eeprom, Flight, Results, Route};
 
 /// The menu item that asks the centre for a restore (S2-RR-01).
 pub const MENU_RESTORE: u8 = 1;
@@ -85,21 +85,18 @@ impl BackupApplet {
         &self.eeprom
     }
 
-    /// Anything queued, unsent or unacknowledged, or a restore under way.
+    /// Anything queued, unsent or unacknowledged, or a restore under way. With the service off no backup is awaited.
     #[must_use]
     pub fn pending(&self) -> bool {
         let eeprom = &self.eeprom;
-        !(eeprom.events.is_empty()
-            && eeprom.scans.is_empty()
-            && eeprom.outbound.is_empty()
-            && eeprom.in_flight.is_empty()
-            && eeprom.inbound.is_empty()
-            && eeprom.errors.is_empty())
+        let awaited = eeprom.in_flight.iter().any(|each| !matches!(each.state, Flight::Settled { .. }));
+        let backup = awaited || !(eeprom.events.is_empty() && eeprom.scans.is_empty() && eeprom.outbound.is_empty());
+        (backup && eeprom.configuration.service_on)
+            || !(eeprom.inbound.is_empty() && eeprom.errors.is_empty() && self.ip_out.is_empty())
             || eeprom.job.is_some()
-            || eeprom.acknowledgement_flag
+            || eeprom.acknowledgement_flag()
             || eeprom.restore_requested
             || self.sending.is_some()
-            || !self.ip_out.is_empty()
     }
 
     /// After power-on: the menu, and the poll interval that the state asks for.
@@ -122,7 +119,11 @@ impl BackupApplet {
 
     fn route(&self) -> Route {
         let configuration = &self.eeprom.configuration;
-        Route { bearer: configuration.bearer, centre_isdn: configuration.centre_isdn.clone() }
+        Route {
+            bearer: configuration.bearer,
+            centre_isdn: configuration.centre_isdn.clone(),
+            centre_ip: configuration.centre_ip,
+        }
     }
 
     /// Fig. 29: one of four tasks, in this order of priority (S2-PR-01).
@@ -132,11 +133,7 @@ impl BackupApplet {
         if self.send_outbound(files) || self.send_error() || self.send_request() {
             return;
         }
-        if self.process_event(files) {
-            return;
-        }
-        if self.eeprom.job.is_some() {
-            self.process_work(files);
+        if self.process_event(files) || self.process_work(files) {
             return;
         }
         self.send_acknowledgement();
@@ -170,28 +167,25 @@ impl BackupApplet {
 
     /// Task 4, S2912 to S2915: poll interval back first, then the acknowledgement, in as many messages as it needs.
     fn send_acknowledgement(&mut self) {
-        if !self.eeprom.acknowledgement_flag || !self.may_send() {
+        if !self.may_send() {
             return;
         }
-        let route = self.eeprom.acknowledgement_route.clone().unwrap_or_else(|| self.route());
+        let Some(acknowledgement) = &self.eeprom.acknowledgement else { return };
+        let route = acknowledgement.route.clone();
         let limit = match route.bearer {
             Bearer::Sms => link::SMS_OCTETS,
             Bearer::Ip => link::ip::PAYLOAD_OCTETS_MAX,
         };
-        let (message, count) = match &self.eeprom.acknowledgement {
-            Some(Acknowledgement::Restore(results)) => {
+        let (message, count) = match &acknowledgement.results {
+            Results::Restore(results) => {
                 let records: Vec<_> = results.iter().take(FileResult::per_message(limit)).copied().collect();
                 let count = records.len();
                 (Message::RestoreAcknowledgement { records }, count)
             }
-            Some(Acknowledgement::Configuration(results)) => {
+            Results::Configuration(results) => {
                 let records: Vec<_> = results.iter().take((limit - 1) / 2).copied().collect();
                 let count = records.len();
                 (Message::ConfigurationAcknowledgement { records }, count)
-            }
-            None => {
-                self.eeprom.acknowledgement_flag = false;
-                return;
             }
         };
         self.ask_interval(false);
@@ -254,21 +248,19 @@ impl BackupApplet {
     }
 
     fn acknowledgement_sent(&mut self, count: usize) {
-        let left = match &mut self.eeprom.acknowledgement {
-            Some(Acknowledgement::Restore(results)) => {
+        let Some(acknowledgement) = &mut self.eeprom.acknowledgement else { return };
+        let left = match &mut acknowledgement.results {
+            Results::Restore(results) => {
                 results.drain(..count.min(results.len()));
                 results.len()
             }
-            Some(Acknowledgement::Configuration(results)) => {
+            Results::Configuration(results) => {
                 results.drain(..count.min(results.len()));
                 results.len()
             }
-            None => 0,
         };
         if left == 0 {
             self.eeprom.acknowledgement = None;
-            self.eeprom.acknowledgement_flag = false;
-            self.eeprom.acknowledgement_route = None;
         }
     }
 

@@ -1,5 +1,7 @@
 //! Task 3: one record of the restore/configuration buffer per status event (Figs 31 and 32).
 
+use std::ops::Range;
+
 use link::{
     addressable::AddressedRecord,
     checksum_table::ChecksumTable,
@@ -12,87 +14,76 @@ use link::{
 };
 use uicc::{
     files::{FileError, FileSystem, Path},
-    proactive::ProactiveCommand,
+    proactive::{ProactiveCommand, REFRESH_FILE_CHANGE},
 };
 
 use super::{
     BackupApplet,
-    memory::{Acknowledgement, Job, Key, Work},
+    backup::monitored,
+    memory::{Cause, Event, Job, Key, Results, Work},
 };
 
-/// REFRESH: file change notification (TS 31.111 6.4.7).
-const FILE_CHANGE: u8 = 0x01;
-
 impl BackupApplet {
-    /// Works on the record at the pointer; after the last one sets the acknowledgement flag (S2-RS-11, S2-RS-12).
-    pub(super) fn process_work(&mut self, files: &mut FileSystem) {
-        let Some(mut job) = self.eeprom.job.take() else { return };
-        let finished = match &job.work {
-            Work::Restore { records, refused } => {
-                if let Some(record) = records.get(job.pointer) {
-                    let result = self.restore(files, record);
-                    self.note(result);
-                } else if let Some(tail) = refused {
-                    let record_number = tail.record_number;
-                    let result = failure(Path { df: 0, ef: 0 }, record_number, Reason::NotInMonitorTable);
-                    self.queue_error(result);
-                    self.note(result);
-                }
-                job.pointer + 1 >= records.len() + usize::from(refused.is_some())
+    /// Works on the record at the pointer; after the last one sets the acknowledgement flag (S2-RS-11, S2-RS-12). Whether
+    /// there was a record. A message whose acknowledgement must wait for the one before stays, its pointer at the end.
+    pub(super) fn process_work(&mut self, files: &mut FileSystem) -> bool {
+        let Some(mut job) = self.eeprom.job.take() else { return false };
+        let records = job.work.records();
+        let has_worked = job.pointer < records;
+        if has_worked {
+            self.process_record(files, &mut job);
+            job.pointer += 1;
+            if job.pointer >= records {
+                self.refresh_phone(&job);
             }
-            Work::AddressableRestore(records) => {
-                if let Some(record) = records.get(job.pointer) {
-                    let result = self.restore_addressed(files, record);
-                    self.note(result);
-                }
-                job.pointer + 1 >= records.len()
-            }
-            Work::Configuration { items, unparsed } => {
-                if let Some(item) = items.get(job.pointer) {
-                    let result = if self.configure(files, item) { reason::SUCCESS } else { reason::PERMANENT_FAILURE };
-                    self.note_item(item.cid, result);
-                } else if let Some(cid) = unparsed {
-                    self.note_item(*cid, reason::PERMANENT_FAILURE);
-                }
-                job.pointer + 1 >= items.len() + usize::from(unparsed.is_some())
-            }
-        };
-        job.pointer += 1;
-        if finished {
-            self.eeprom.acknowledgement_flag = true;
-            self.refresh_phone(&job);
-        } else {
+        }
+        if job.pointer < records || self.eeprom.acknowledgement_flag() {
             self.eeprom.job = Some(job);
+        } else {
+            self.eeprom.acknowledgement = Some(job.acknowledgement);
+            self.next_inbound();
         }
+        has_worked
     }
 
-    fn note(&mut self, result: FileResult) {
-        if result.result == reason::SUCCESS {
-            self.eeprom.counts.records_restored += 1;
-        }
-        if let Some(Acknowledgement::Restore(results)) = &mut self.eeprom.acknowledgement {
-            results.push(result);
-        }
-    }
-
-    fn note_item(&mut self, cid: u8, result: u8) {
-        if let Some(Acknowledgement::Configuration(results)) = &mut self.eeprom.acknowledgement {
-            results.push((cid, result));
+    /// The record at the pointer, and its result into the job's acknowledgement.
+    fn process_record(&mut self, files: &mut FileSystem, job: &mut Job) {
+        let at = job.pointer;
+        match (&job.work, &mut job.acknowledgement.results) {
+            (Work::Restore { records, refused }, Results::Restore(results)) => {
+                if let Some(record) = records.get(at) {
+                    results.push(self.restore(files, record));
+                } else if let Some(tail) = refused {
+                    let refused = failure(Path { df: 0, ef: 0 }, tail.record_number, Reason::NotInMonitorTable);
+                    self.queue_error(refused);
+                    results.push(refused);
+                }
+            }
+            (Work::AddressableRestore(records), Results::Restore(results)) => {
+                results.extend(records.get(at).map(|record| self.restore_addressed(files, record)));
+            }
+            (Work::Configuration { items, unparsed }, Results::Configuration(results)) => {
+                if let Some(item) = items.get(at) {
+                    let is_applied = self.configure(files, item);
+                    results.push((item.cid, if is_applied { reason::SUCCESS } else { reason::PERMANENT_FAILURE }));
+                } else {
+                    results.extend(unparsed.map(|cid| (cid, reason::PERMANENT_FAILURE)));
+                }
+            }
+            // Made together in `next_inbound`.
+            _ => {}
         }
     }
 
     /// S2-RS-15: the phone reads the files that the restore has written again.
     fn refresh_phone(&mut self, job: &Job) {
-        if matches!(job.work, Work::Configuration { .. }) {
-            return;
-        }
-        let Some(Acknowledgement::Restore(results)) = &self.eeprom.acknowledgement else { return };
+        let Results::Restore(results) = &job.acknowledgement.results else { return };
         let written = results.iter().filter(|result| result.result == reason::SUCCESS);
         let mut paths: Vec<Path> = written.map(|result| Path { df: result.df, ef: result.ef }).collect();
         paths.sort_unstable();
         paths.dedup();
         if !paths.is_empty() {
-            self.command(ProactiveCommand::Refresh { qualifier: FILE_CHANGE, files: paths });
+            self.command(ProactiveCommand::Refresh { qualifier: REFRESH_FILE_CHANGE, files: paths });
         }
     }
 
@@ -117,40 +108,44 @@ impl BackupApplet {
 
     /// Writes, with the checksums first so that nothing is echoed (D-39).
     fn write(&mut self, files: &mut FileSystem, path: Path, number: u8, offset: u16, data: &[u8]) -> FileResult {
-        let before = files.record(path, number).map(<[u8]>::to_vec).ok();
-        let covering: Vec<(Key, MonitorRow)> = self
-            .eeprom
-            .monitor
-            .rows()
-            .filter(|(_, row)| row.df == path.df && row.ef == path.ef && row.covers(number))
-            .map(|(monitor_index, row)| (Key { monitor_index, record_number: number }, *row))
-            .collect();
-        if let Some(mut content) = before {
-            let start = usize::from(offset);
-            match content.get_mut(start..start + data.len()) {
+        let written = usize::from(offset)..usize::from(offset) + data.len();
+        if let Ok(before) = files.record(path, number) {
+            let mut after = before.to_vec();
+            match after.get_mut(written.clone()) {
                 Some(place) => place.copy_from_slice(data),
                 None => return failure(path, number, Reason::BadDataLengthOrOffset),
             }
-            for (key, row) in &covering {
-                let start = usize::from(row.data_offset).min(content.len());
-                let end = (start + usize::from(row.data_octets)).min(content.len());
-                let mut monitored = content.get(start..end).unwrap_or_default().to_vec();
-                monitored.resize(usize::from(row.data_octets), 0xFF);
-                self.forget_record(*key);
-                self.apply_checksum(*key, &monitored);
+            let rows = self.eeprom.monitor.covering(path.df, path.ef, number);
+            let covering: Vec<(u8, MonitorRow)> = rows.map(|(index, row)| (index, *row)).collect();
+            for (monitor_index, row) in covering {
+                let key = Key { monitor_index, record_number: number };
+                self.overwritten(key, &row, before, &after, &written);
             }
         }
         match files.write(path, number, offset, data) {
-            Ok(()) => FileResult::success(path.df, path.ef, number),
-            Err(error) => {
-                for (key, _) in covering {
-                    if let Some(content) = self.content(files, key) {
-                        self.apply_checksum(key, &content);
-                    }
-                }
-                failure(path, number, reason_of(error))
+            Ok(()) => {
+                self.eeprom.counts.records_restored += 1;
+                FileResult::success(path.df, path.ef, number)
             }
+            Err(error) => failure(path, number, reason_of(error)),
         }
+    }
+
+    /// What a restore means for one row over the record. All of the row's octets: the restore wins over whatever waits.
+    /// Some of them: a change by the user that waits is still news to the centre, in its new surroundings.
+    fn overwritten(&mut self, key: Key, row: &MonitorRow, before: &[u8], after: &[u8], written: &Range<usize>) {
+        let start = usize::from(row.data_offset);
+        let end = (start + usize::from(row.data_octets)).min(before.len());
+        if written.start >= end || written.end <= start {
+            return;
+        }
+        let waits = self.is_queued(key) || self.differs(key, &monitored(row, before));
+        if written.start <= start && end <= written.end {
+            self.forget_record(key);
+        } else if waits {
+            return self.queue_event(Event::Record { key, cause: Cause::Change });
+        }
+        self.apply_checksum(key, &monitored(row, after));
     }
 
     /// S3202: whether the item was accepted and applied (D-12).
@@ -170,13 +165,13 @@ impl BackupApplet {
             Item::ChecksumRow(row) => {
                 self.eeprom.checksums.set(row.monitor_index, row.record_number, row.checksum);
             }
-            Item::ClearChecksums { index } => self.eeprom.checksums.clear(index),
+            Item::ClearChecksums { index } => self.clear_checksums(files, index),
             Item::Resynchronise { index: None } => self.scan_all(),
             Item::Resynchronise { index: Some(index) } => {
                 if self.eeprom.monitor.row(index).is_none() {
                     return false;
                 }
-                self.start_scan(index, true);
+                self.start_scan(index, Cause::Resynchronise);
             }
             Item::PollIntervals { normal_seconds, fast_seconds } => {
                 self.eeprom.configuration.normal_seconds = normal_seconds;
@@ -188,20 +183,29 @@ impl BackupApplet {
                 self.eeprom.configuration.asynchronous = Some((mode, blocks_per_message, delay));
             }
         }
-        if !self.eeprom.configuration.service_on {
-            self.eeprom.scans.clear();
-        }
         true
     }
 
-    /// Off: nothing is backed up, and what waited is void, for switching on starts anew (D-40).
+    /// Off: nothing is backed up (S2-CF-02). What waited stays: a deletion is in no file any more, so that the scan of
+    /// switching on (D-40) would not find it.
     fn switch_service(&mut self, on: bool) {
         let was_on = std::mem::replace(&mut self.eeprom.configuration.service_on, on);
         if on && !was_on {
             self.scan_all();
-        } else if !on {
-            self.forget(|_| true);
         }
+    }
+
+    /// CID 0x09. Once its checksum row is gone nothing tells of a deletion that still waits for its turn.
+    fn clear_checksums(&mut self, files: &FileSystem, index: Option<u8>) {
+        let rows = self.eeprom.checksums.rows();
+        let rows = rows.filter(|row| index.is_none_or(|index| row.monitor_index == index));
+        let keys = rows.map(|row| Key { monitor_index: row.monitor_index, record_number: row.record_number });
+        let is_empty = |key: &Key| self.content(files, *key).is_some_and(|data| link::record::is_empty(&data));
+        let deleted: Vec<Key> = keys.filter(is_empty).collect();
+        for key in deleted {
+            self.queue_event(Event::Record { key, cause: Cause::Resynchronise });
+        }
+        self.eeprom.checksums.clear(index);
     }
 
     /// S2-CG-07. A row must name a linear file that exists, or watch nothing.
@@ -213,7 +217,7 @@ impl BackupApplet {
             self.drop_rows(|each| each == index);
             self.eeprom.monitor.set(index, row);
             if self.eeprom.configuration.service_on {
-                self.start_scan(index, true);
+                self.start_scan(index, Cause::Resynchronise);
             }
         }
         true
@@ -224,7 +228,7 @@ impl BackupApplet {
             self.eeprom.checksums.clear(Some(index));
             self.eeprom.scans.remove(&index);
         }
-        self.forget(|key| gone(key.monitor_index));
+        self.forget_rows(gone);
     }
 
     fn resize_checksums(&mut self, rows: u16) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use link::configuration::IsdnAddress;
 use mobile::applet::{
     BackupApplet, default_monitor_table,
-    memory::{Acknowledgement, Configuration, Work},
+    memory::{Configuration, Results, Work},
 };
 use sms::Submit;
 use uicc::{
@@ -61,12 +61,12 @@ fn fast_polls_then_normal_ones_then_the_acknowledgement() {
     applet.status(&mut files);
     let refresh = commands(&mut applet, &mut files, true);
     assert!(matches!(&refresh[..], [ProactiveCommand::Refresh { files, .. }] if *files == [EF_ADN]));
-    assert!(applet.eeprom().acknowledgement_flag);
+    assert!(applet.eeprom().acknowledgement_flag());
     applet.status(&mut files);
     let last = commands(&mut applet, &mut files, true);
     assert_eq!(last[0], ProactiveCommand::PollInterval(Duration::from_secs(5)));
     assert_eq!(payload(&last[1]), hex("20 7F106F3A 01 0000 7F106F3A 02 0000"));
-    assert!(!applet.eeprom().acknowledgement_flag);
+    assert!(!applet.eeprom().acknowledgement_flag());
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_failed_acknowledgement_is_kept() {
     applet.sms_pp_download(&mut files, &deliver_from(CENTRE, &message(&[&[0x18, 0, 1], &bob()])));
     applet.status(&mut files);
     assert_eq!(commands(&mut applet, &mut files, false).len(), 4);
-    assert!(applet.eeprom().acknowledgement_flag);
+    assert!(applet.eeprom().acknowledgement_flag());
     (0..5).for_each(|_| applet.status(&mut files));
     assert_eq!(payload(&commands(&mut applet, &mut files, true)[1]), hex("20 7F106F3A 01 0000"));
     assert!(!applet.pending());
@@ -85,22 +85,26 @@ fn a_failed_acknowledgement_is_kept() {
 #[test]
 fn the_flag_tells_restore_from_configuration() {
     let (mut files, mut applet) = card();
+    let fast = ProactiveCommand::PollInterval(Duration::from_secs(1));
     let restore = message(&[&[0x18, 0, 1], &bob(), &[0, 2], &home()]);
     applet.sms_pp_download(&mut files, &deliver_from(CENTRE, &restore));
     assert!(applet.eeprom().restore_flag);
+    commands(&mut applet, &mut files, true);
     applet.sms_pp_download(&mut files, &deliver_from(CENTRE, &hex("30 0C05 0B0501")));
     assert_eq!(applet.eeprom().inbound.len(), 1, "waits (D-38)");
-    commands(&mut applet, &mut files, true);
+    assert!(applet.eeprom().restore_flag);
+    applet.status(&mut files);
+    let job = applet.eeprom().job.as_ref().unwrap();
+    assert!(!applet.eeprom().restore_flag, "the restore is done, the configuration in its place");
+    assert_eq!(job.acknowledgement.results, Results::Configuration(vec![]));
+    assert_eq!(commands(&mut applet, &mut files, true).last(), Some(&fast));
+    (0..2).for_each(|_| applet.status(&mut files));
     applet.status(&mut files);
     let sent = commands(&mut applet, &mut files, true);
     assert_eq!(payload(&sent[1]), hex("20 7F106F3A 01 0000 7F106F3A 02 0000"));
     applet.status(&mut files);
-    assert!(!applet.eeprom().restore_flag);
-    assert!(matches!(&applet.eeprom().acknowledgement, Some(Acknowledgement::Configuration(done)) if done.is_empty()));
-    let fast = ProactiveCommand::PollInterval(Duration::from_secs(1));
-    assert_eq!(commands(&mut applet, &mut files, true), [fast]);
-    (0..3).for_each(|_| applet.status(&mut files));
     assert_eq!(payload(&commands(&mut applet, &mut files, true)[1]), hex("38 0C00 0B00"));
+    assert!(!applet.pending());
 }
 
 #[test]

@@ -61,8 +61,9 @@ fn without_acknowledgement_three_repeats_follow() {
     rig.polls(66);
     assert_eq!(rig.sent.len(), 2);
     rig.polls(600);
-    assert_eq!(rig.sent.len(), 4);
-    assert!(rig.sent.iter().all(|each| *each == rig.sent[0]));
+    assert_eq!(rig.sent.len(), 5);
+    assert!(rig.sent[..4].iter().all(|each| *each == rig.sent[0]));
+    assert_eq!(rig.sent[4], [0x48, 0x7F, 0x10, 0x6F, 0x3A, 1, 1, 0], "the failed transmission is told (S2-ER-01)");
     assert!(!rig.station.pending());
     assert_eq!(rig.station.statistics().records_given_up, 1);
 }

@@ -6,20 +6,38 @@ use mobile::{Bearer, StationConfig};
 
 use crate::rig::{Rig, bob, hex, home, message};
 
-/// Covers: S2-CG-03, S2-CG-04, S2-CG-06
+/// Covers: S2-CG-06
 #[test]
 fn vector_11_is_answered_by_vector_12_on_the_old_channel() {
     let mut rig = Rig::with(StationConfig { service_on: false, ..StationConfig::default() });
     rig.receive(&hex("30 0101 0401 0600 7F106F3A 0064 0000 1C"));
     assert_eq!(rig.station.bearer(), Bearer::Sms);
     assert!(!rig.station.eeprom().restore_flag);
-    rig.poll();
+    rig.polls(2);
     assert_eq!(rig.station.bearer(), Bearer::Ip);
     rig.polls(3);
     assert_eq!(rig.sent, [hex("38 0100 0400 0600")]);
     rig.edit(1, &bob());
     rig.polls(5);
     assert_eq!(rig.sent_on_ip.len(), 1);
+}
+
+/// Covers: S2-CG-03, S2-CG-04
+#[test]
+fn five_items_take_five_status_events_then_comes_the_acknowledgement() {
+    let mut rig = Rig::new();
+    rig.receive(&hex("30 0B0901 0C06 0D00000000 0400 0701F4"));
+    for done in 1..=4 {
+        rig.poll();
+        assert_eq!(rig.station.eeprom().job.as_ref().unwrap().pointer, done);
+    }
+    assert!(!rig.station.eeprom().acknowledgement_flag());
+    rig.poll();
+    assert!(rig.station.eeprom().acknowledgement_flag() && rig.station.eeprom().job.is_none());
+    assert!(rig.sent.is_empty());
+    rig.poll();
+    assert_eq!(rig.sent, [hex("38 0B00 0C00 0D00 0400 0700")]);
+    assert!(!rig.station.eeprom().acknowledgement_flag());
 }
 
 /// Covers: S2-CG-05

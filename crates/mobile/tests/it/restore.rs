@@ -31,15 +31,15 @@ fn one_record_per_status_event_at_the_fast_interval() {
     rig.edit(9, &home());
     assert_eq!(rig.station.contacts().len(), 2, "a user's edit comes first");
     for expected in [3, 4, 5] {
-        assert!(!rig.station.eeprom().acknowledgement_flag);
+        assert!(!rig.station.eeprom().acknowledgement_flag());
         assert_eq!(rig.poll(), Duration::from_secs(1));
         assert_eq!(rig.station.contacts().len(), expected);
     }
-    assert!(rig.station.eeprom().acknowledgement_flag && rig.station.eeprom().job.is_none());
+    assert!(rig.station.eeprom().acknowledgement_flag() && rig.station.eeprom().job.is_none());
     assert_eq!(rig.station.statistics().refreshes, 1);
     rig.poll();
     assert_eq!(rig.sent.len(), 1);
-    assert!(!rig.station.eeprom().acknowledgement_flag);
+    assert!(!rig.station.eeprom().acknowledgement_flag());
     rig.poll();
     assert_eq!(rig.poll(), Duration::from_secs(5));
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::{
     apdu::{ABSOLUTE, CLASS, StatusWord, instruction as ins},
     applet::Applet,
-    files::{FileError, FileSystem, MF, Path},
+    files::{EF_ICCID, EF_IMSI, EF_PHASE, EF_SST, FileError, FileSystem, MF, Path},
     proactive::{Envelope, TerminalResponse, envelope},
 };
 
@@ -166,7 +166,7 @@ impl<A: Applet> Card<A> {
     /// Response data for EFs: 15 octets.
     fn file_response(&self, path: Path) -> Option<Vec<u8>> {
         let [high, low] = path.ef.to_be_bytes();
-        let access = if needs_chv1(path) { 0x11 } else { 0x0F };
+        let access = ((to_read(path) as u8) << 4) | to_update(path) as u8;
         let (size, structure, record_octets) = match self.files.record_octets(path) {
             Some(octets) => (usize::from(octets) * usize::from(self.files.records(path)?), 0x01, octets),
             None => (self.files.binary(path).ok()?.len(), 0x00, 0),
@@ -176,20 +176,20 @@ impl<A: Applet> Card<A> {
     }
 
     fn read_record(&self, record_number: u8, mode: u8, expected: usize) -> Result<Vec<u8>, StatusWord> {
-        let path = self.accessible(mode)?;
+        let path = self.accessible(mode, to_read)?;
         let record = self.files.record(path, record_number).map_err(word)?;
         exactly(record.to_vec(), expected)
     }
 
     fn update_record(&mut self, record_number: u8, mode: u8, data: &[u8]) -> Result<Vec<u8>, StatusWord> {
-        let path = self.accessible(mode)?;
+        let path = self.accessible(mode, to_update)?;
         self.files.set_record(path, record_number, data).map_err(word)?;
         self.applet.file_updated(&mut self.files, path, record_number);
         Ok(Vec::new())
     }
 
     fn read_binary(&self, offset: u16, expected: usize) -> Result<Vec<u8>, StatusWord> {
-        let path = self.accessible(ABSOLUTE)?;
+        let path = self.accessible(ABSOLUTE, to_read)?;
         let content = self.files.binary(path).map_err(word)?;
         let start = usize::from(offset);
         let part = content.get(start..start + expected).ok_or(StatusWord::OUT_OF_RANGE)?;
@@ -197,20 +197,24 @@ impl<A: Applet> Card<A> {
     }
 
     fn update_binary(&mut self, offset: u16, data: &[u8]) -> Result<Vec<u8>, StatusWord> {
-        let path = self.accessible(ABSOLUTE)?;
+        let path = self.accessible(ABSOLUTE, to_update)?;
         self.files.write(path, 0, offset, data).map_err(word)?;
         self.applet.file_updated(&mut self.files, path, 0);
         Ok(Vec::new())
     }
 
-    /// The selected EF, if its access condition is met.
-    fn accessible(&self, mode: u8) -> Result<Path, StatusWord> {
+    /// The selected EF, if the access condition for `how` is met.
+    fn accessible(&self, mode: u8, how: fn(Path) -> Access) -> Result<Path, StatusWord> {
         if mode != ABSOLUTE {
             return Err(StatusWord::WRONG_PARAMETERS);
         }
         let path = self.ef.ok_or(StatusWord::NO_EF_SELECTED)?;
-        let is_open = self.chv1_verified || !needs_chv1(path);
-        if is_open { Ok(path) } else { Err(StatusWord::ACCESS_NOT_FULFILLED) }
+        let is_met = match how(path) {
+            Access::Always => true,
+            Access::Chv1 => self.chv1_verified,
+            Access::Administrative | Access::Never => false,
+        };
+        if is_met { Ok(path) } else { Err(StatusWord::ACCESS_NOT_FULFILLED) }
     }
 
     fn verify_chv(&mut self, number: u8, data: &[u8]) -> Result<Vec<u8>, StatusWord> {
@@ -277,9 +281,26 @@ fn exactly(data: Vec<u8>, expected: usize) -> Result<Vec<u8>, StatusWord> {
     if data.len() == expected { Ok(data) } else { Err(StatusWord::wrong_length(data.len())) }
 }
 
-/// READ and UPDATE of subscriber files need CHV1; identification files are read by everybody.
-fn needs_chv1(path: Path) -> bool {
-    path.df != MF
+/// Access conditions by their nibble (TS 51.011 9.3). Nobody here can fulfil ADM: the card's own software writes those.
+#[derive(Clone, Copy)]
+enum Access {
+    Always = 0x0,
+    Chv1 = 0x1,
+    Administrative = 0x4,
+    Never = 0xF,
+}
+
+/// Identification is read by everybody, what is the subscriber's after CHV1 (TS 51.011 10.1 to 10.5).
+fn to_read(path: Path) -> Access {
+    if path.df == MF || path == EF_PHASE { Access::Always } else { Access::Chv1 }
+}
+
+fn to_update(path: Path) -> Access {
+    match path {
+        EF_ICCID => Access::Never,
+        EF_IMSI | EF_PHASE | EF_SST => Access::Administrative,
+        _ => Access::Chv1,
+    }
 }
 
 fn word(error: FileError) -> StatusWord {

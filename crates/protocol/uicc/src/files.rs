@@ -35,13 +35,16 @@ pub enum FileError {
 /// Content of one elementary file.
 #[derive(Clone, Debug)]
 enum Content {
-    /// Records of one length, back to back.
+    /// Records of one length, back to back; the empty ones at the end take no memory.
     Linear {
         record_octets: u8,
+        records: u8,
         octets: Vec<u8>,
     },
     Transparent(Vec<u8>),
 }
+
+const EMPTY_RECORD: [u8; 255] = [0xFF; 255];
 
 /// The files of one card. An empty record is FF octets, as on a real card.
 #[derive(Clone, Debug, Default)]
@@ -59,8 +62,7 @@ impl FileSystem {
 
     /// A linear fixed file of empty records (1 to 254 of them).
     pub fn add_linear(&mut self, path: Path, record_octets: u8, records: u8) {
-        let octets = vec![0xFF; usize::from(record_octets) * usize::from(records)];
-        self.add(path, Content::Linear { record_octets, octets });
+        self.add(path, Content::Linear { record_octets, records, octets: Vec::new() });
     }
 
     /// A transparent file.
@@ -73,8 +75,12 @@ impl FileSystem {
     /// # Errors
     /// No such file or record, or a transparent file.
     pub fn record(&self, path: Path, record_number: u8) -> Result<&[u8], FileError> {
-        let Content::Linear { record_octets, octets } = self.content(path)? else { return Err(FileError::WrongKind) };
-        octets.get(span(*record_octets, record_number)?).ok_or(FileError::OutOfRange)
+        let Content::Linear { record_octets, records, octets } = self.content(path)? else {
+            return Err(FileError::WrongKind);
+        };
+        let span = span(*record_octets, *records, record_number)?;
+        let empty = EMPTY_RECORD.get(..usize::from(*record_octets)).ok_or(FileError::OutOfRange);
+        octets.get(span).map_or(empty, Ok)
     }
 
     /// Replaces a whole record; no access condition is asked: this is the way of the card's own software.
@@ -97,8 +103,12 @@ impl FileSystem {
         let content = self.files.iter_mut().find(|(found, _)| *found == path).map(|(_, content)| content);
         let target = match (content.ok_or(FileError::NotFound)?, record_number) {
             (Content::Transparent(target), 0) => target.as_mut_slice(),
-            (Content::Linear { record_octets, octets }, 1..) => {
-                octets.get_mut(span(*record_octets, record_number)?).ok_or(FileError::OutOfRange)?
+            (Content::Linear { record_octets, records, octets }, 1..) => {
+                let span = span(*record_octets, *records, record_number)?;
+                if octets.len() < span.end {
+                    octets.resize(span.end, 0xFF);
+                }
+                octets.get_mut(span).ok_or(FileError::OutOfRange)?
             }
             _ => return Err(FileError::WrongKind),
         };
@@ -121,9 +131,7 @@ impl FileSystem {
     #[must_use]
     pub fn records(&self, path: Path) -> Option<u8> {
         match self.content(path) {
-            Ok(Content::Linear { record_octets, octets }) => {
-                u8::try_from(octets.len() / usize::from((*record_octets).max(1))).ok()
-            }
+            Ok(Content::Linear { records, .. }) => Some(*records),
             _ => None,
         }
     }
@@ -173,8 +181,10 @@ impl FileSystem {
 }
 
 /// Octets of record `record_number` (from 1) within the file.
-fn span(record_octets: u8, record_number: u8) -> Result<std::ops::Range<usize>, FileError> {
-    let index = usize::from(record_number).checked_sub(1).ok_or(FileError::OutOfRange)?;
-    let start = index * usize::from(record_octets);
+fn span(record_octets: u8, records: u8, record_number: u8) -> Result<std::ops::Range<usize>, FileError> {
+    if record_number == 0 || record_number > records {
+        return Err(FileError::OutOfRange);
+    }
+    let start = usize::from(record_number - 1) * usize::from(record_octets);
     Ok(start..start + usize::from(record_octets))
 }
