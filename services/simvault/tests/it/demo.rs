@@ -1,0 +1,162 @@
+//! The demonstration as a process: its own check, the same check with a damaged store, and its SMPP on the wire as
+//! Wireshark reads it.
+
+use std::{
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use link::{
+    message::Message,
+    monitor::{MonitorRow, MonitorTable},
+};
+use testkit::Folder;
+use uicc::files::{EF_ADN, EF_EXT1};
+
+use crate::rig::CENTRE;
+
+fn demo(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_simvault"));
+    command.args(["demo", "--speed", "60", "--plain"]).args(arguments).env("NO_COLOR", "1").env_remove("RUST_LOG");
+    command.output().expect("simvault starts")
+}
+
+fn lines(octets: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(octets).lines().map(str::to_owned).collect()
+}
+
+/// Every service on one machine, in one process.
+///
+/// Covers: SC-AR-05, PF-11
+#[test]
+fn the_demonstration_ends_identical_and_logs_no_personal_data() {
+    let output = demo(&["--cards", "6", "--log", "info"]);
+    let (shown, logged) = (lines(&output.stdout), lines(&output.stderr));
+    assert!(output.status.success(), "{shown:#?} {logged:#?}");
+    assert_eq!(shown.last().map(String::as_str), Some("identical 6 of 6"));
+    assert!(!logged.is_empty());
+    for line in &logged {
+        assert!(!line.contains("4917000010"), "a subscriber's number: {line}");
+        for name in ["Alice", "Jürgen", "Иван", "Subscriber "] {
+            assert!(!line.contains(name), "a name: {line}");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_store_is_noticed() {
+    let output = demo(&["--cards", "4", "--damage"]);
+    let shown = lines(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{shown:#?}");
+    assert_eq!(shown.last().map(String::as_str), Some("identical 3 of 4"));
+}
+
+/// Covers: G-05, G-09
+#[test]
+fn wireshark_reads_every_pdu_and_every_message_says_what_it_is() {
+    let folder = Folder::new("capture");
+    let (file, port) = (folder.join("demo.pcapng"), testkit::free_port().to_string());
+    let mut capture = tool("dumpcap")
+        .args(["-q", "-i", "lo", "-f", &format!("tcp port {port}"), "-w"])
+        .arg(&file)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("dumpcap (package tshark) is needed; `cargo xtask test` installs it");
+    let started = Instant::now();
+    while std::fs::metadata(&file).map_or(0, |file| file.len()) == 0 {
+        assert!(started.elapsed() < Duration::from_secs(30), "dumpcap does not capture: it needs the right to");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let output = demo(&["--cards", "4", "--smsc-port", &port]);
+    // SIGINT makes it write what it holds.
+    let stopped = Command::new("kill").args(["-INT", &capture.id().to_string()]).status();
+    assert!(stopped.is_ok_and(|status| status.success()));
+    capture.wait().expect("dumpcap ends");
+    assert!(output.status.success(), "{:#?}", lines(&output.stdout));
+
+    assert_eq!(dissect(&file, &port, &["-Y", "_ws.malformed"]), Vec::<String>::new());
+    let fields = ["smpp.source_addr", "smpp.destination_addr", "smpp.data_coding", "smpp.message"];
+    let mut arguments = vec!["-Y", "smpp.sm_length", "-T", "fields", "-E", "separator=;", "-E", "aggregator=,"];
+    arguments.extend(fields.iter().flat_map(|field| ["-e", field]));
+    let frames = dissect(&file, &port, &arguments);
+    let messages: Vec<[String; 4]> = frames.iter().flat_map(|line| in_frame(line)).collect();
+    let table = monitor_table();
+    let (mut up, mut down) = (0, 0);
+    for [source, destination, data_coding, payload] in &messages {
+        let octets = octets(payload);
+        assert!((1..=140).contains(&octets.len()), "{} octets", octets.len());
+        let message = Message::decode(&octets, &table);
+        if destination == CENTRE {
+            up += 1;
+            assert!(source.starts_with("49170"));
+        } else {
+            down += 1;
+            assert_eq!((source.as_str(), data_coding.as_str()), (CENTRE, "0xf6"));
+        }
+        let message = message.unwrap_or_else(|error| panic!("{payload}: {error}"));
+        assert!(records(&message) > 0, "{message:?}");
+    }
+    assert!(up > 20 && down > 20, "{up} from cards, {down} to cards");
+}
+
+/// What the operation is about: records or items.
+fn records(message: &Message) -> usize {
+    match message {
+        Message::Backup { records, .. } | Message::Restore { records, .. } => records.len(),
+        Message::BackupAcknowledgement { records } => records.len(),
+        Message::RestoreAcknowledgement { records } | Message::Error { records } => records.len(),
+        Message::Configuration { items, .. } => items.len(),
+        Message::ConfigurationAcknowledgement { records } => records.len(),
+        other => panic!("the demonstration has no {other:?}"),
+    }
+}
+
+/// The messages of one frame, which may hold several PDUs.
+fn in_frame(line: &str) -> Vec<[String; 4]> {
+    let columns: Vec<Vec<&str>> = line.split(';').map(|column| column.split(',').collect()).collect();
+    let [sources, destinations, codings, payloads] = columns.as_slice() else { panic!("four columns: {line}") };
+    assert!([destinations, codings, payloads].iter().all(|column| column.len() == sources.len()), "{line}");
+    let message = |at: usize| [sources[at], destinations[at], codings[at], payloads[at]].map(str::to_owned);
+    (0..sources.len()).map(message).collect()
+}
+
+fn octets(hexadecimal: &str) -> Vec<u8> {
+    let digits: Vec<u8> = hexadecimal
+        .chars()
+        .filter(|character| *character != ':')
+        .map(|character| u8::try_from(character.to_digit(16).expect("hexadecimal")).expect("a digit"))
+        .collect();
+    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+}
+
+/// Of the demonstration's cards.
+fn monitor_table() -> MonitorTable {
+    let row = |path: uicc::files::Path, record_count, data_octets| MonitorRow {
+        df: path.df,
+        ef: path.ef,
+        record_offset: 0,
+        record_count,
+        data_offset: 0,
+        data_octets,
+    };
+    MonitorTable::new(vec![row(EF_ADN, 110, 28), row(EF_EXT1, 30, 13)])
+}
+
+fn tool(name: &str) -> Command {
+    let mut command = Command::new(name);
+    command.stdin(Stdio::null());
+    command
+}
+
+fn dissect(file: &Path, port: &str, arguments: &[&str]) -> Vec<String> {
+    let output = tool("tshark")
+        .arg("-r")
+        .arg(file)
+        .args(["-d", &format!("tcp.port=={port},smpp")])
+        .args(arguments)
+        .output()
+        .expect("tshark is needed; `cargo xtask test` installs it");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    lines(&output.stdout)
+}

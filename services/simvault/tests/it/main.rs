@@ -1,0 +1,12 @@
+//! The whole centre with virtual cards, end to end: over real SMPP and IP sockets, on the embedded store.
+//!
+//! Start at [`rig`]; every other module is a group of scenarios.
+
+mod backup;
+mod books_over_time;
+mod demo;
+mod logs;
+mod messages;
+mod operation;
+mod restore;
+mod rig;

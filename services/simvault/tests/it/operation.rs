@@ -1,0 +1,73 @@
+//! Several links, silent cards, what stands in the logs.
+
+use std::time::Duration;
+
+use loadtest::smsc::Number;
+use mobile::Bearer;
+use proto::centre::{self, restore_request::Selection};
+
+use crate::{
+    logs,
+    rig::{Rig, msisdn, until, write},
+};
+
+/// Two links of one operator, and a card that takes nothing: the others do not wait for it.
+#[tokio::test]
+async fn a_silent_card_costs_the_others_nothing() {
+    let rig = Rig::with(2, |_| {}).await;
+    until("four links", async || rig.smsc.links().await == 4).await;
+    let silent = rig.phone(80, Bearer::Sms).await;
+    write(&silent, 1, "Before");
+    rig.settled(&silent).await;
+    let number = Number::new(msisdn(80).as_bytes()).expect("number");
+    rig.smsc.set_reachable(number, false).await;
+    let all = Some(Selection::All(true));
+    let request = centre::RestoreRequest { msisdn: msisdn(80), selection: all, ..Default::default() };
+    let waiting = rig.commands.clone().restore(request).await.expect("restore").into_inner();
+    write(&silent, 2, "Into the void");
+    let mut others = Vec::new();
+    for at in 81..=86 {
+        let phone = rig.phone(at, Bearer::Sms).await;
+        for record in 1..=8 {
+            write(&phone, record, &format!("Person {record}"));
+        }
+        others.push(phone);
+    }
+    for phone in &others {
+        rig.settled(phone).await;
+        assert_eq!(rig.restore(phone, 0, Selection::All(true)).await.state, "done");
+    }
+    // Its restore waits for it, alone.
+    let actions = rig.actions(&msisdn(80), true).await;
+    assert_eq!(actions.iter().filter(|action| action.action_id == waiting.action_id).count(), 1);
+    let mut latencies = rig.fleet.latencies();
+    latencies.sort_unstable();
+    let p95 = latencies[latencies.len() * 95 / 100];
+    assert!(p95 < Duration::from_secs(1), "deliver_sm to its response, p95: {p95:?}");
+    // Reachable again: the SMSC hands over what it kept, and the restore goes on.
+    rig.smsc.set_reachable(number, true).await;
+    assert_eq!(rig.ended(&silent, waiting.action_id).await.state, "done");
+    rig.settled(&silent).await;
+    rig.stop().await;
+}
+
+/// Covers: PF-16
+#[tokio::test]
+async fn one_trace_leads_from_deliver_sm_to_submit_sm() {
+    let rig = Rig::start().await;
+    // A number whose masked form no other test has.
+    let phone = rig.phone(9_999_999, Bearer::Sms).await;
+    write(&phone, 1, "Alice");
+    rig.settled(&phone).await;
+    let arrived = logs::lines(&["message of 49…99 arrived"]);
+    assert_eq!(arrived.len(), 1, "the card sent one message");
+    let trace = logs::hexadecimal_after(&arrived[0], "trace ");
+    assert_eq!(trace.len(), 32);
+    for hop in ["committed", "acknowledgement launched", "submitted"] {
+        assert_eq!(logs::lines(&[hop, &trace]).len(), 1, "{hop}: {:#?}", logs::lines(&[&trace]));
+    }
+    // What is counted is there too, and numbers and names are nobody's business.
+    assert!(logs::lines(&["Alice"]).is_empty());
+    assert!(logs::lines(&[&msisdn(9_999_999)]).is_empty());
+    rig.stop().await;
+}
