@@ -134,7 +134,8 @@ fn compare_journal(journal: &[Change], worked: &Worked, comparison: &mut Compari
                 *version += 1;
             }
         }
-        let version = |record: u8| usize::from(record).checked_sub(1).and_then(|at| versions.get(at)).copied().unwrap_or(0);
+        let version =
+            |record: u8| usize::from(record).checked_sub(1).and_then(|at| versions.get(at)).copied().unwrap_or(0);
         let is_this = |change: &Change| {
             change.records.len() == expected.len()
                 && change.records.iter().zip(expected).all(|(changed, record)| {
@@ -145,11 +146,19 @@ fn compare_journal(journal: &[Change], worked: &Worked, comparison: &mut Compari
         if row.is_some_and(is_this) {
             row = rows.next();
         } else {
-            comparison.differs(format!("card {number}: message {} of {} is not in the journal", message + 1, worked.sent));
+            comparison.differs(format!(
+                "card {number}: message {} of {} is not in the journal",
+                message + 1,
+                worked.sent
+            ));
         }
         // The same message again, right behind.
         while let Some(change) = row.filter(|change| change.records.is_empty() || is_this(change)) {
-            comparison.differs(format!("card {number}: message {} is in the journal twice (row {})", message + 1, change.id));
+            comparison.differs(format!(
+                "card {number}: message {} is in the journal twice (row {})",
+                message + 1,
+                change.id
+            ));
             row = rows.next();
         }
     }

@@ -53,14 +53,15 @@ pub enum Victim {
     Redis,
     /// Redis and what it held, with the processes that had taken entries out of it: only the table knows of these.
     QueueAndItsReaders,
+    /// Postgres, while it has commits of the centre before it that it has not made yet.
     Postgres,
 }
 
 /// Every service alone, every service as a whole, the servers; what holds data on its way comes most often.
 const DECK: [Victim; 18] = [
     Victim::All("inbound-data"),
-    Victim::QueueAndItsReaders,
     Victim::Postgres,
+    Victim::QueueAndItsReaders,
     Victim::One("inbound-data"),
     Victim::One("inbound-smpp"),
     Victim::One("outbound-action"),
@@ -90,6 +91,8 @@ const RECOVERY_MAX: Duration = Duration::from_secs(45);
 const SETTLE_MAX: Duration = Duration::from_secs(60);
 /// How long servers stay away.
 const SERVER_DOWN: Duration = Duration::from_millis(500);
+/// How long commits are held up before Postgres is killed.
+const COMMITS_HELD: Duration = Duration::from_millis(250);
 /// Messages that the network delivers twice before the kills begin.
 const DUPLICATION: f64 = 0.3;
 /// After this time a dead replica gets nothing (SC-AR-07).
@@ -347,6 +350,8 @@ impl Run<'_> {
                 "all of outbound-action and Redis, wiped".to_owned()
             }
             Victim::Postgres => {
+                // Messages are read and decided, and their commits wait: whatever is answered before is lost now.
+                self.topology.hold_commits(COMMITS_HELD).await?;
                 self.topology.kill_postgres(SERVER_DOWN).await?;
                 "Postgres".to_owned()
             }
@@ -401,7 +406,9 @@ impl Run<'_> {
         progress("no more messages; waiting for the last acknowledgement");
         if !self.settle().await {
             let (in_flight, unanswered) = (self.load.counts().in_flight(), self.load.counts().unanswered());
-            self.fail(format!("{in_flight} messages are not over {SETTLE_MAX:?} after the last ({unanswered} unanswered)"));
+            self.fail(format!(
+                "{in_flight} messages are not over {SETTLE_MAX:?} after the last ({unanswered} unanswered)"
+            ));
         }
         let counts = self.load.counts();
         let failed = counts.failed.load(Relaxed);

@@ -11,7 +11,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -293,6 +293,20 @@ impl Topology {
         let postgres = Arc::clone(&self.postgres);
         let run = move || postgres.lock().unwrap_or_else(PoisonError::into_inner).sql(config::DATABASE, sql);
         Ok(tokio::task::spawn_blocking(run).await?)
+    }
+
+    /// Holds up every commit of a message for at least `length`: a lock on the journal, which is only written. Returns
+    /// after that time, with the commits still held.
+    pub async fn hold_commits(&self, length: Duration) -> Result<()> {
+        let port = self.postgres().port().to_string();
+        let sql = "BEGIN; LOCK TABLE book_change IN SHARE ROW EXCLUSIVE MODE; SELECT pg_sleep(60)";
+        let mut psql = Command::new("psql");
+        psql.args(["-Xq", "-h", "127.0.0.1", "-p", &port, "-U", testkit::postgres::USER, "-d", config::DATABASE, "-c", sql]);
+        let mut holder = psql.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("psql")?;
+        // It ends with its server, at the latest after a minute.
+        std::thread::spawn(move || holder.wait());
+        tokio::time::sleep(length).await;
+        Ok(())
     }
 
     /// `kill -9` of Postgres with all its processes; it comes back after `down`.
