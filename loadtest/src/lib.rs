@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod cpu;
 pub mod demo;
+pub mod faults;
 pub mod fleet;
 pub mod ip_phone;
 pub mod load;
@@ -13,3 +14,4 @@ pub mod picture;
 pub mod smsc;
 pub mod table;
 pub mod topology;
+pub mod up;

@@ -8,6 +8,7 @@ use loadtest::{
     bench::{self, BenchConfig},
     faults::{self, FaultsConfig},
     table::thousands,
+    up::{self, UpConfig},
 };
 
 #[derive(Parser)]
@@ -23,6 +24,32 @@ enum Command {
     Bench(BenchArguments),
     /// Kills every part under load; ends with 1 when anything was lost, stored twice or left unacknowledged
     Faults(FaultsArguments),
+    /// Starts a whole centre with an SMSC and cards, and leaves it running
+    Up(UpArguments),
+    /// Stops what `up` started
+    Down,
+    /// What `up` leaves running
+    #[command(hide = true)]
+    Supervise(UpArguments),
+}
+
+#[derive(Args)]
+struct UpArguments {
+    /// Cards that send a backup now and then
+    #[arg(long, default_value_t = 200)]
+    cards: usize,
+    /// For settings and logs; default: target/up
+    #[arg(long, hide = true)]
+    folder: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
+}
+
+impl UpArguments {
+    fn config(&self) -> Result<UpConfig> {
+        let folder = self.folder.clone().map_or_else(up_folder, Ok)?;
+        Ok(UpConfig { simvault: self.program.path()?, cards: self.cards.clamp(1, 100_000), folder })
+    }
 }
 
 #[derive(Args)]
@@ -89,6 +116,12 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Bench(arguments) => run(bench(arguments)),
         Command::Faults(arguments) => run(faults(arguments)),
+        Command::Up(arguments) => arguments.config().and_then(|config| tell(up::up(&config))),
+        Command::Down => up_folder().and_then(|folder| tell(up::down(&folder))),
+        Command::Supervise(arguments) => run(async move {
+            up::supervise(&arguments.config()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }),
     };
     match done {
         Ok(code) => code,
@@ -97,6 +130,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn tell(text: Result<String>) -> Result<ExitCode> {
+    print!("{}", text?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where `up` and `down` keep what they have to know of each other.
+fn up_folder() -> Result<PathBuf> {
+    Ok(std::env::current_dir()?.join("target").join("up"))
 }
 
 fn run(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {

@@ -55,7 +55,8 @@ impl Snapshot {
             .collect();
         let ours: u64 = parts.values().sum();
         let processors = std::thread::available_parallelism().map_or(1, |number| number.get());
-        let capacity = later.at.duration_since(self.at).as_secs_f64() * 1e9 * count(u64::try_from(processors).unwrap_or(1));
+        let capacity =
+            later.at.duration_since(self.at).as_secs_f64() * 1e9 * count(u64::try_from(processors).unwrap_or(1));
         let machine = later.machine.saturating_sub(self.machine);
         Usage { parts, strangers: count(machine.saturating_sub(ours)) / capacity.max(1.0) }
     }

@@ -22,8 +22,8 @@ pub use measure::{LOAD, POSTGRES, REDIS, Usage};
 pub use report::{Latency, Results, Round};
 
 use crate::{
-    load_card::{self, RECORD_OCTETS},
     load::{self, Load, Pace, Report},
+    load_card::{self, RECORD_OCTETS},
     smsc::{Smsc, SmscConfig, SmscHandle},
     topology::{Topology, TopologyConfig},
 };
@@ -69,7 +69,8 @@ pub async fn run(config: &BenchConfig, progress: &dyn Fn(&str)) -> Result<Result
     let topology = Topology::start(topology).await?;
     reference::prepare_pgbench(&topology).await?;
     progress(&format!("creating {} accounts", config.cards));
-    load::accounts::create(topology.channel("application-server")?, load::FIRST_MSISDN, config.cards, config.records).await?;
+    load::accounts::create(topology.channel("application-server")?, load::FIRST_MSISDN, config.cards, config.records)
+        .await?;
     let full = FullBooks::create(&topology).await?;
     let load = Load::start(smsc.clone(), phones, config.cards, config.records);
     let mut bench = Bench { config, topology, smsc, load, full, results: Results::default() };
@@ -123,7 +124,11 @@ impl Bench<'_> {
         let sql = "SELECT name || ' ' || setting FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit', \
                    'full_page_writes', 'shared_buffers', 'server_version', 'wal_compression') ORDER BY name";
         let text = self.topology.sql(sql).await?;
-        Ok(text.lines().filter_map(|line| line.split_once(' ')).map(|(name, value)| (name.into(), value.into())).collect())
+        Ok(text
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect())
     }
 
     /// Every record of every card written once, so that no page is new any more.

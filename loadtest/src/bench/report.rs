@@ -131,7 +131,11 @@ impl Results {
     fn spread(&self, value: impl Fn(&Round) -> f64) -> Spread {
         let counted: Vec<&Round> = self.rounds.iter().filter(|round| !round.is_void()).collect();
         // With nothing but void rounds the numbers are shown all the same; the void column says what they are worth.
-        if counted.is_empty() { Spread::of(self.rounds.iter().map(value)) } else { Spread::of(counted.into_iter().map(value)) }
+        if counted.is_empty() {
+            Spread::of(self.rounds.iter().map(value))
+        } else {
+            Spread::of(counted.into_iter().map(value))
+        }
     }
 
     fn part(&self, part: &str) -> Spread {
@@ -149,10 +153,18 @@ impl Results {
         let postgres = self.spread(|round| {
             round.usage.micros(POSTGRES, round.report.accepted) / round.pgbench.postgres_micros.max(0.001)
         });
-        let goal = |name, metric, must, stretch, measured, is_met| Goal { name, metric, must, stretch, measured, is_met };
+        let goal =
+            |name, metric, must, stretch, measured, is_met| Goal { name, metric, must, stretch, measured, is_met };
         let mut goals = vec![
             goal("G1", "CPU per message, saturated, us", "<= 110", "<= 70", total.show(1), Some(total.median <= 110.0)),
-            goal("G2", "messages a second against pgbench -N -c 8", ">= 2", ">= 4", ratio.show(2), Some(ratio.median >= 2.0)),
+            goal(
+                "G2",
+                "messages a second against pgbench -N -c 8",
+                ">= 2",
+                ">= 4",
+                ratio.show(2),
+                Some(ratio.median >= 2.0),
+            ),
             goal(
                 "G3",
                 "Postgres CPU per message against one pgbench transaction",
@@ -161,18 +173,29 @@ impl Results {
                 postgres.show(2),
                 Some(postgres.median <= 0.30),
             ),
-            goal("G4", "durable messages a second, end to end", ">= 10 000", "20 000", rate.show(0), Some(rate.median >= 10_000.0)),
+            goal(
+                "G4",
+                "durable messages a second, end to end",
+                ">= 10 000",
+                "20 000",
+                rate.show(0),
+                Some(rate.median >= 10_000.0),
+            ),
         ];
         for (latency, must, stretch, limit) in
             self.at_rate.iter().zip([("10", "5", 10.0), ("25", "10", 25.0)]).map(|(l, (m, s, x))| (l, m, s, x))
         {
             let p99 = millis(&latency.report.answers, 0.99);
             let carried = latency.is_carried();
-            let text = format!("{} ms at {}{}", decimal(p99), latency.name, if carried { "" } else { " (not carried)" });
+            let text =
+                format!("{} ms at {}{}", decimal(p99), latency.name, if carried { "" } else { " (not carried)" });
             goals.push(goal("G5", "answer p99, ms", must, stretch, text, Some(carried && p99 <= limit)));
         }
-        for (latency, must, stretch, limit) in
-            self.one_bind.iter().zip([("3 000", "4 500", 3000.0), ("10 000", "18 000", 10_000.0)]).map(|(l, (m, s, x))| (l, m, s, x))
+        for (latency, must, stretch, limit) in self
+            .one_bind
+            .iter()
+            .zip([("3 000", "4 500", 3000.0), ("10 000", "18 000", 10_000.0)])
+            .map(|(l, (m, s, x))| (l, m, s, x))
         {
             let text = format!("{:.0} ({})", latency.report.rate(), latency.name);
             goals.push(goal("G6", "messages a second", must, stretch, text, Some(latency.report.rate() >= limit)));
@@ -181,15 +204,40 @@ impl Results {
         let first = self.rounds.first().map_or(0.0, |round| round.wal_octets);
         let warm = self.rounds.last().map_or(0.0, |round| round.wal_octets);
         let text = format!("{:.2} warm; {:.2} after a checkpoint", warm / 1000.0, first / 1000.0);
-        goals.push(goal("G8", "WAL per message, kB", "1.5; 10", "0.8; 6", text, Some(warm <= 1500.0 && first <= 10_000.0)));
+        goals.push(goal(
+            "G8",
+            "WAL per message, kB",
+            "1.5; 10",
+            "0.8; 6",
+            text,
+            Some(warm <= 1500.0 && first <= 10_000.0),
+        ));
         let read = self.full_book_micros;
-        goals.push(goal("G9", "a book of 250 entries read, Postgres CPU us", "<= 70", "<= 40", format!("{read:.0}"), Some(read <= 70.0)));
+        goals.push(goal(
+            "G9",
+            "a book of 250 entries read, Postgres CPU us",
+            "<= 70",
+            "<= 40",
+            format!("{read:.0}"),
+            Some(read <= 70.0),
+        ));
         goals.push(goal("G10", "acknowledged and lost after kills", "0", "0", "`cargo xtask faults`".to_owned(), None));
         goals.push(goal("G11", "Redis wiped with 1M pending, s", "60", "30", "not measured here".to_owned(), None));
         if let Some(embedded) = &self.embedded {
             let rate = embedded.report.rate();
-            let text = format!("{rate:.0} ({:.0} us CPU each, answer p99 {} ms)", embedded.micros, decimal(millis(&embedded.report.answers, 0.99)));
-            goals.push(goal("G12", "one process on SQLite, durable messages a second", ">= 5 000", "12 000", text, Some(rate >= 5000.0)));
+            let text = format!(
+                "{rate:.0} ({:.0} us CPU each, answer p99 {} ms)",
+                embedded.micros,
+                decimal(millis(&embedded.report.answers, 0.99))
+            );
+            goals.push(goal(
+                "G12",
+                "one process on SQLite, durable messages a second",
+                ">= 5 000",
+                "12 000",
+                text,
+                Some(rate >= 5000.0),
+            ));
         }
         goals
     }
@@ -230,7 +278,8 @@ impl Results {
     }
 
     fn latencies(&self) -> Table {
-        let mut table = Table::new(&["load", "msg/s", "answer p50 ms", "p99 ms", "acknowledgement p50 ms", "p99 ms", "CPU us"]);
+        let mut table =
+            Table::new(&["load", "msg/s", "answer p50 ms", "p99 ms", "acknowledgement p50 ms", "p99 ms", "CPU us"]);
         let mut row = |name: &str, report: &Report, usage: &Usage| {
             table.row([
                 name.to_owned(),
@@ -295,10 +344,21 @@ impl Results {
         );
         let processors = std::thread::available_parallelism().map_or(1, |number| number.get());
         let mut line = |text_line: String| writeln!(text, "{text_line}").unwrap_or_default();
-        line(format!("Machine: {processors} processors. Postgres says: {}.\n", self.settings.iter().map(|(name, value)| format!("`{name}` = {value}")).collect::<Vec<_>>().join(", ")));
+        line(format!(
+            "Machine: {processors} processors. Postgres says: {}.\n",
+            self.settings.iter().map(|(name, value)| format!("`{name}` = {value}")).collect::<Vec<_>>().join(", ")
+        ));
         line("## Goals\n\n| | metric | must | stretch | measured | met |\n|---|---|---|---|---|---|".to_owned());
         for goal in self.goals() {
-            line(format!("| {} | {} | {} | {} | {} | {} |", goal.name, goal.metric, goal.must, goal.stretch, goal.measured, met(goal.is_met)));
+            line(format!(
+                "| {} | {} | {} | {} | {} | {} |",
+                goal.name,
+                goal.metric,
+                goal.must,
+                goal.stretch,
+                goal.measured,
+                met(goal.is_met)
+            ));
         }
         line("\n## CPU by part, saturated, window 1000\n\n| part | us per message (spread) |\n|---|---|".to_owned());
         for part in SERVICES.into_iter().chain([POSTGRES, REDIS, LOAD]) {

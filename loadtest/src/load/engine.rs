@@ -6,11 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use link::{
-    message::Message,
-    monitor::MonitorTable,
-    pid::MessageType,
-};
+use link::{message::Message, monitor::MonitorTable, pid::MessageType};
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval},
@@ -203,7 +199,9 @@ impl Engine {
         self.counts.received.fetch_add(1, Relaxed);
         let digits = message.msisdn.as_str().and_then(|digits| digits.parse::<u64>().ok());
         let index = digits.and_then(|number| usize::try_from(number.checked_sub(FIRST_MSISDN)?).ok());
-        let Some((index, station)) = index.and_then(|index| Some((index, self.stations.get_mut(index)?))) else { return };
+        let Some((index, station)) = index.and_then(|index| Some((index, self.stations.get_mut(index)?))) else {
+            return;
+        };
         let Ok(Message::BackupAcknowledgement { records }) = Message::decode(&message.payload, &self.monitor) else {
             tracing::warn!(first = message.payload.first(), wanted = ?MessageType::BackupAcknowledgement, "not an acknowledgement");
             return;

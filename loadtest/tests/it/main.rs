@@ -1,6 +1,13 @@
 //! The simulators, peers that are not ours, and the built programs as an operator meets them.
 
+mod configuration;
+mod heap;
+mod hostile;
 mod kannel;
 mod peer;
+mod process;
+mod program;
 mod smsc_conformance;
 mod twisted;
+mod faults;
+mod up;

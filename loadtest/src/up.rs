@@ -1,0 +1,178 @@
+//! `up` and `down`: a whole centre on this machine to look at, held by a process of its own.
+//!
+//! [`up`] starts `loadtest supervise` detached and waits until it is ready; [`supervise`] holds the topology, the SMSC
+//! simulator and the cards until SIGTERM; [`down`] sends that. All files are in the folder that each is given.
+
+use std::{
+    fs,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    load::{self, Load, Pace},
+    smsc::{Smsc, SmscConfig},
+    table::Table,
+    topology::{SERVICES, Topology, TopologyConfig, process::terminate},
+};
+
+/// Process id of the supervisor.
+const PID_FILE: &str = "supervisor.pid";
+/// What runs where; there once everything is ready.
+const READY_FILE: &str = "ready.txt";
+const LOG_FILE: &str = "supervisor.log";
+/// For everything to start.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+/// For everything to drain.
+const DOWN_WITHIN: Duration = Duration::from_secs(90);
+/// Records of each card's book.
+const RECORDS: u8 = 48;
+/// A card sends a message about so often, seconds.
+const CARD_SECONDS: f64 = 20.0;
+
+/// What `up` starts.
+#[derive(Clone, Debug)]
+pub struct UpConfig {
+    pub simvault: PathBuf,
+    pub cards: usize,
+    /// For process id, configuration files and logs; absolute.
+    pub folder: PathBuf,
+}
+
+/// Starts the supervisor and waits until it is ready; what to tell the user.
+///
+/// # Errors
+/// It ends or is not ready within two minutes; the end of its log.
+pub fn up(config: &UpConfig) -> Result<String> {
+    let ready = config.folder.join(READY_FILE);
+    if let Some(pid) = running(&config.folder) {
+        let table = fs::read_to_string(&ready).unwrap_or_else(|_| "It is still starting.\n".to_owned());
+        return Ok(format!("It runs already (process {pid}); `cargo xtask down` stops it.\n\n{table}"));
+    }
+    fs::create_dir_all(&config.folder).with_context(|| format!("cannot make {}", config.folder.display()))?;
+    for entry in fs::read_dir(&config.folder)?.flatten().filter(|entry| entry.path().is_file()) {
+        // Settings and logs of the last time tell nothing any more.
+        fs::remove_file(entry.path())?;
+    }
+    let log = fs::File::create(config.folder.join(LOG_FILE))?;
+    let mut supervisor = Command::new(std::env::current_exe()?);
+    supervisor.arg("supervise").args(["--cards", &config.cards.to_string()]);
+    supervisor.arg("--simvault").arg(&config.simvault).arg("--folder").arg(&config.folder);
+    // Its own group: Ctrl-C here does not reach it.
+    supervisor.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+    let mut child = supervisor.spawn().context("the supervisor does not start")?;
+    fs::write(config.folder.join(PID_FILE), child.id().to_string())?;
+    let began = Instant::now();
+    while !ready.exists() {
+        let ended = child.try_wait()?;
+        if ended.is_some() || began.elapsed() > READY_WITHIN {
+            let log = fs::read_to_string(config.folder.join(LOG_FILE)).unwrap_or_default();
+            let last = log.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+            if ended.is_none() {
+                terminate(child.id())?;
+            }
+            bail!("not ready after {:.0} s; logs in {}\n{last}", began.elapsed().as_secs_f64(), config.folder.display());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(fs::read_to_string(&ready)?)
+}
+
+/// Stops what [`up`] started, and waits for its end; what to tell the user.
+///
+/// # Errors
+/// It does not end within a minute and a half.
+pub fn down(folder: &Path) -> Result<String> {
+    let Some(pid) = running(folder) else { return Ok("Nothing runs.\n".to_owned()) };
+    terminate(pid)?;
+    let began = Instant::now();
+    while running(folder).is_some() {
+        ensure!(began.elapsed() < DOWN_WITHIN, "process {pid} has not ended {DOWN_WITHIN:?} after SIGTERM");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(format!("Stopped and drained in {:.1} s.\n", began.elapsed().as_secs_f64()))
+}
+
+/// The supervisor's process id, if it lives.
+fn running(folder: &Path) -> Option<u32> {
+    let pid: u32 = fs::read_to_string(folder.join(PID_FILE)).ok()?.trim().parse().ok()?;
+    // The id may have been given to another process since, and a dead child is there until it is waited for.
+    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    line.split(|octet| *octet == 0).any(|word| word == b"supervise").then_some(pid)
+}
+
+/// Holds everything until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What does not start, or had to be killed at the end.
+pub async fn supervise(config: &UpConfig) -> Result<()> {
+    let signal = runtime::stop::on_signal()?;
+    let stop = CancellationToken::new();
+    let _ends_with_us = stop.clone().drop_guard();
+    let smsc_config = SmscConfig { keep_ledger: false, ..SmscConfig::default() };
+    let (smsc, phones) = Smsc::start(smsc_config, stop.clone()).await.context("the SMSC simulator")?;
+    let mut topology = TopologyConfig::new(config.folder.clone(), config.simvault.clone(), smsc.address());
+    topology.postgres.push(("shared_buffers", "256MB"));
+    let topology = tokio::select! {
+        topology = Topology::start(topology) => topology?,
+        () = signal.cancelled() => bail!("stopped before everything had started"),
+    };
+    let channel = topology.channel("application-server")?;
+    load::accounts::create(channel, load::FIRST_MSISDN, config.cards, RECORDS).await?;
+    let load = Load::start(smsc.clone(), phones, config.cards, RECORDS);
+    let cards = load::count(u64::try_from(config.cards).unwrap_or(u64::MAX));
+    load.set_pace(Pace::Rate { per_second: cards / CARD_SECONDS, window_max: 1000 });
+    let text = describe(&topology, &smsc.address().to_string(), config);
+    // In one step, for whoever waits reads it as soon as it is there.
+    let (unfinished, ready) = (config.folder.join("ready.new"), config.folder.join(READY_FILE));
+    fs::write(&unfinished, text)?;
+    fs::rename(&unfinished, &ready)?;
+    signal.cancelled().await;
+    fs::remove_file(&ready)?;
+    load.set_pace(Pace::Stopped);
+    let began = Instant::now();
+    while load.counts().in_flight() > 0 && began.elapsed() < Duration::from_secs(5) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let killed = topology.stop(Duration::from_secs(40)).await?;
+    ensure!(killed.is_empty(), "not stopped 40 s after SIGTERM: {}", killed.join(", "));
+    Ok(())
+}
+
+/// What runs where, and how to look at it.
+fn describe(topology: &Topology, smsc: &str, config: &UpConfig) -> String {
+    let mut table = Table::new(&["what", "process", "gRPC", "metrics", "cards"]);
+    let running: std::collections::HashMap<String, u32> = topology.keeper().running().into_iter().collect();
+    for service in SERVICES {
+        for (replica, ports) in (1..).zip(topology.ports().get(service).into_iter().flatten()) {
+            let name = format!("{service}-{replica}");
+            let pid = running.get(&name).map(u32::to_string).unwrap_or_default();
+            let cards = if service == "inbound-ip" { format!("127.0.0.1:{}", ports.cards) } else { String::new() };
+            let metrics = format!("http://127.0.0.1:{}/metrics", ports.metrics);
+            table.row([name, pid, format!("127.0.0.1:{}", ports.grpc), metrics, cards]);
+        }
+    }
+    let postgres = (topology.postgres().pid().to_string(), topology.store_url());
+    let redis = (topology.redis().pid().to_string(), topology.redis().url());
+    table.row(["Postgres".to_owned(), postgres.0, postgres.1]);
+    table.row(["Redis".to_owned(), redis.0, redis.1]);
+    table.row(["SMSC simulator and cards".to_owned(), std::process::id().to_string(), smsc.to_owned()]);
+    let server = topology.ports().get("application-server").and_then(|replicas| replicas.first());
+    let server = server.map(|ports| format!("http://127.0.0.1:{}", ports.grpc)).unwrap_or_default();
+    let simvaultctl = config.simvault.with_file_name("simvaultctl");
+    let simvaultctl = simvaultctl.display();
+    let first = load::FIRST_MSISDN;
+    format!(
+        "{}\n\n{} cards, {first} and following, each sends a backup about every {CARD_SECONDS} s.\n\n\
+         Look at it with simvaultctl:\n\n  export SIMVAULT_SERVER={server}\n  {simvaultctl} --help\n  {simvaultctl} queues\n\nLogs and settings: {}\n\
+         Stop it with `cargo xtask down`.\n",
+        table.render(),
+        config.cards,
+        config.folder.display(),
+    )
+}
