@@ -8,5 +8,6 @@ mod demo;
 mod logs;
 mod messages;
 mod operation;
+mod process;
 mod restore;
 mod rig;

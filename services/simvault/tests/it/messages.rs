@@ -59,18 +59,67 @@ async fn every_type_of_message_is_produced_and_consumed() {
     let name = phone.with(|station| station.read_record(EF_ADN, 2)).expect("record");
     assert_eq!(&name[..6], b"XYrson");
     // Error: what the card does not understand, it says so, and the centre's error analysis has it.
-    let nonsense = MobileTerminated {
+    inject(&rig, &number, vec![0x18, 0x77, 0x01, 0x02]).await;
+    until("the error reaches the centre", async || !notices(&rig, &number, "card-error").await.is_empty()).await;
+    rig.settled(&phone).await;
+    rig.stop().await;
+}
+
+/// A message in the centre's name that the centre did not send.
+async fn inject(rig: &Rig, number: &str, payload: Vec<u8>) {
+    let message = MobileTerminated {
         message_id: 0,
         msisdn: Number::new(number.as_bytes()).expect("number"),
         originator: Number::new(CENTRE.as_bytes()).expect("number"),
         protocol_id: 0x7F,
         data_coding: 0xF6,
         user_data_header: false,
-        payload: Bytes::from_static(&[0x18, 0x77, 0x01, 0x02]),
+        payload: payload.into(),
     };
-    rig.inject.send(nonsense).await.expect("running");
-    until("the error reaches the centre", async || !notices(&rig, &number, "card-error").await.is_empty()).await;
-    rig.settled(&phone).await;
+    rig.inject.send(message).await.expect("running");
+}
+
+/// Covers: S2-AK-02
+#[tokio::test]
+async fn the_card_sorts_what_arrives_by_its_type() {
+    let rig = Rig::start().await;
+    let (number, phone) = (msisdn(64), rig.phone(64, Bearer::Sms).await);
+    let record = |record_number, first| {
+        let data = Bytes::from([[first; 1].as_slice(), &[0xFF; 27]].concat());
+        Record { monitor_index: 0, record_number, data }
+    };
+    let read = |record| phone.with(|station| station.read_record(EF_ADN, record)).expect("record")[0];
+    let mut restore = link::restore::Builder::new(140);
+    restore.push(&record(1, b'R')).expect("fits");
+    inject(&rig, &number, restore.finish()).await;
+    until("a restore is written", async || read(1) == b'R').await;
+    let records = vec![link::addressable::AddressedRecord {
+        df: EF_ADN.df,
+        ef: EF_ADN.ef,
+        record_number: 2,
+        data_offset: 0,
+        data: Bytes::from_static(b"A"),
+    }];
+    inject(&rig, &number, Message::AddressableRestore { records }.encode()).await;
+    until("an addressable restore is written", async || read(2) == b'A').await;
+    let items = vec![Item::RetryPreset(2).encode()];
+    inject(&rig, &number, Message::Configuration { items, unparsed: None }.encode()).await;
+    let preset = || phone.with(|station| station.eeprom().configuration.retry_preset);
+    until("a configuration is in force", async || preset() == 2).await;
+    // The backup acknowledgement of the record that the card sends of itself; it is the centre's own.
+    write(&phone, 3, "Alice");
+    until("a backup acknowledgement", async || phone.with(|station| station.statistics()).records_backed_up > 0).await;
+    // An error is recorded and never answered; whatever else is no business of a card is answered with an error.
+    inject(&rig, &number, vec![0x48, 0, 0, 0, 0, 0, 2, 4]).await;
+    until("an error is recorded", async || phone.with(|station| station.statistics()).errors_received == 1).await;
+    write(&phone, 4, "Bob");
+    until("a later message is answered", async || !phone.with(|station| station.pending())).await;
+    assert!(notices(&rig, &number, "card-error").await.is_empty());
+    for other in [0x10, 0x20, 0x38, 0x01] {
+        let before = notices(&rig, &number, "card-error").await.len();
+        inject(&rig, &number, vec![other, 0, 0, 0, 0, 0, 0, 0]).await;
+        until("an error reaches the centre", async || notices(&rig, &number, "card-error").await.len() > before).await;
+    }
     rig.stop().await;
 }
 

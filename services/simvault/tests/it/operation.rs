@@ -71,3 +71,27 @@ async fn one_trace_leads_from_deliver_sm_to_submit_sm() {
     assert!(logs::lines(&[&msisdn(9_999_999)]).is_empty());
     rig.stop().await;
 }
+
+/// SMS, then IP, then SMS again: what is sent next follows the card's configuration.
+#[tokio::test]
+async fn a_card_moves_from_one_channel_to_the_other_and_back() {
+    let rig = Rig::start().await;
+    let phone = rig.phone(90, Bearer::Sms).await;
+    let sent = || phone.with(|station| (station.statistics().sms_sent, station.statistics().ip_sent));
+    write(&phone, 1, "By SMS");
+    rig.settled(&phone).await;
+    assert_eq!(sent().1, 0);
+    for (record, bearer) in [(2, Bearer::Ip), (3, Bearer::Sms)] {
+        let item = link::configuration::Item::Bearer(bearer);
+        assert_eq!(rig.configure(&phone, &[item]).await.state, "done");
+        assert_eq!(phone.with(|station| station.bearer()), bearer);
+        let before = sent();
+        write(&phone, record, "Moved");
+        rig.settled(&phone).await;
+        let after = sent();
+        let (by_sms, by_ip) = (after.0 > before.0, after.1 > before.1);
+        assert_eq!((by_sms, by_ip), (bearer == Bearer::Sms, bearer == Bearer::Ip));
+        assert_eq!(rig.restore(&phone, 0, Selection::All(true)).await.state, "done");
+    }
+    rig.stop().await;
+}
