@@ -1,6 +1,7 @@
 //! The simulators, peers that are not ours, and the built programs as an operator meets them.
 
 mod configuration;
+mod faults;
 mod heap;
 mod hostile;
 mod kannel;
@@ -9,5 +10,4 @@ mod process;
 mod program;
 mod smsc_conformance;
 mod twisted;
-mod faults;
 mod up;

@@ -157,6 +157,8 @@ impl Worker {
 fn alert(received: &Received, answer: Answer) {
     let from = received.message.originator.as_ref().map_or("", |originator| originator.digits.as_str());
     let (octets, reason) = (received.message.payload.len(), answer.reason);
+    let name = Reason::from_code(reason).map_or("unknown", Reason::name);
+    metrics::counter!("simvault_inbound_refused_total", "reason" => name).increment(1);
     events::record(Kind::Refusal, format!("{octets} octets of {} refused, reason {reason:02X}", Number(from)));
 }
 

@@ -80,6 +80,28 @@ impl Reason {
         self as u8
     }
 
+    /// For metrics and logs: `unknown_subscriber`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::UnknownFile => "unknown_file",
+            Self::RecordOutOfRange => "record_out_of_range",
+            Self::BadDataLengthOrOffset => "bad_data_length_or_offset",
+            Self::NotInMonitorTable => "not_in_monitor_table",
+            Self::MemoryFault => "memory_fault",
+            Self::AccessDenied => "access_denied",
+            Self::Busy => "busy",
+            Self::ChecksumMismatch => "checksum_mismatch",
+            Self::UnknownSubscriber => "unknown_subscriber",
+            Self::ServiceOff => "service_off",
+            Self::Malformed => "malformed",
+            Self::Unsupported => "unsupported",
+            Self::StorageUnavailable => "storage_unavailable",
+            Self::KeyOrCounterRefused => "key_or_counter_refused",
+        }
+    }
+
     /// `None` for an octet that D-11 does not name.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {

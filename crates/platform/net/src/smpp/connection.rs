@@ -67,6 +67,8 @@ pub(super) struct Connection<'a, E, W> {
     events: &'a mpsc::Sender<E>,
     wrap: W,
     session: Session,
+    /// What of the session's counters is in the metrics already.
+    counted: smpp::session::Counters,
     epoch: u64,
     /// Replies of messages in the window; the session's token is the index.
     replies: Vec<Option<Reply>>,
@@ -100,6 +102,7 @@ impl<'a, E, W: FnMut(ConnectionEvent) -> Option<E>> Connection<'a, E, W> {
             events,
             wrap,
             session: Session::new(settings.role, settings.session.clone(), started),
+            counted: smpp::session::Counters::default(),
             epoch,
             replies: Vec::new(),
             free: Vec::new(),
@@ -278,6 +281,23 @@ impl<'a, E, W: FnMut(ConnectionEvent) -> Option<E>> Connection<'a, E, W> {
         }
         self.mailbox.shared.outstanding.store(self.session.outstanding(), Ordering::Relaxed);
         self.mailbox.shared.bound.store(self.sending(), Ordering::Release);
+        self.count_refused();
+    }
+
+    /// What the peer sent and we cannot use: rare, so that a look-up of the counter does no harm.
+    fn count_refused(&mut self) {
+        let (now, then) = (*self.session.counters(), self.counted);
+        for (kind, count, counted) in [
+            ("malformed", now.malformed, then.malformed),
+            ("unknown_command", now.unknown_commands, then.unknown_commands),
+            ("unexpected_response", now.unexpected_responses, then.unexpected_responses),
+            ("wrong_state", now.wrong_state, then.wrong_state),
+        ] {
+            if count > counted {
+                metrics::counter!("simvault_smpp_pdus_refused_total", "kind" => kind).increment(count - counted);
+            }
+        }
+        self.counted = now;
     }
 
     fn handle_event(&mut self, event: Event, decide: &mut Option<BindDecision<'_>>) {

@@ -1,0 +1,61 @@
+//! Counts what a thread has on the heap, so that a test can say how much a decoder took at most.
+#![allow(unsafe_code, reason = "an allocator cannot be written without; it hands everything to the system's")]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+};
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+struct Counting;
+
+thread_local! {
+    static PRESENT: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+}
+
+/// A thread that ends has no counters any more; nobody asks for them then.
+fn count(octets: usize, sign: isize) {
+    let octets = sign * isize::try_from(octets).unwrap_or(isize::MAX);
+    let present = PRESENT.try_with(|present| {
+        present.set(present.get().saturating_add(octets));
+        present.get()
+    });
+    if let Ok(present) = present {
+        PEAK.try_with(|peak| peak.set(peak.get().max(present))).unwrap_or_default();
+    }
+}
+
+// SAFETY: every call is the system allocator's own, with the same arguments.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size(), 1);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size(), 1);
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        count(layout.size(), -1);
+        unsafe { System.dealloc(place, layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size, 1);
+        count(layout.size(), -1);
+        unsafe { System.realloc(place, layout, size) }
+    }
+}
+
+/// Octets that `action` had on the heap of this thread at once, at most.
+pub fn peak(action: impl FnOnce()) -> usize {
+    let before = PRESENT.get();
+    PEAK.set(before);
+    action();
+    usize::try_from(PEAK.get() - before).unwrap_or_default()
+}
