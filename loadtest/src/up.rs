@@ -157,10 +157,10 @@ fn describe(topology: &Topology, smsc: &str, config: &UpConfig) -> String {
             table.row([name, pid, format!("127.0.0.1:{}", ports.grpc), metrics, cards]);
         }
     }
-    let postgres = (topology.postgres().pid().to_string(), topology.store_url());
-    let redis = (topology.redis().pid().to_string(), topology.redis().url());
-    table.row(["Postgres".to_owned(), postgres.0, postgres.1]);
-    table.row(["Redis".to_owned(), redis.0, redis.1]);
+    let url = topology.store_url();
+    table.row(["Postgres".to_owned(), topology.postgres().pid().to_string(), url]);
+    let url = topology.redis().url();
+    table.row(["Redis".to_owned(), topology.redis().pid().to_string(), url]);
     table.row(["SMSC simulator and cards".to_owned(), std::process::id().to_string(), smsc.to_owned()]);
     let server = topology.ports().get("application-server").and_then(|replicas| replicas.first());
     let server = server.map(|ports| format!("http://127.0.0.1:{}", ports.grpc)).unwrap_or_default();
