@@ -44,7 +44,7 @@ CREATE TABLE device_state (
   mismatch_since timestamptz,               -- D-62
   data bytea NOT NULL,
   PRIMARY KEY (subscriber_id, device_id)
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
 ALTER TABLE device_state ALTER data SET STORAGE EXTERNAL;
 CREATE INDEX device_state_mismatch ON device_state (mismatch_since) WHERE mismatch_since IS NOT NULL;
 
@@ -56,7 +56,7 @@ CREATE TABLE book_page (
   page smallint NOT NULL,
   data bytea NOT NULL,
   PRIMARY KEY (subscriber_id, device_id, file, page)
-) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05);
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 ALTER TABLE book_page ALTER data SET STORAGE EXTERNAL;
 
 -- Journal: one row per accepted message; history, idempotency record and inbound action (D-118, SC-DB-10, SC-DB-13).
