@@ -8,6 +8,7 @@ mod kannel;
 mod peer;
 mod process;
 mod program;
+mod refusals;
 mod smsc_conformance;
 mod twisted;
 mod up;
