@@ -22,7 +22,7 @@ async fn kills_of_every_kind_lose_nothing_and_store_nothing_twice() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = FaultsConfig {
         simvault: simvault(),
-        kills: 6,
+        kills: 4,
         length: Some(std::time::Duration::from_secs(25)),
         seed: 7,
         cards: 500,
