@@ -14,7 +14,7 @@ use uicc::files::{FileSystem, Path};
 
 use super::{
     BackupApplet, Purpose,
-    memory::{Cause, EVENTS_MAX, Event, Flight, InFlight, Key, Scan},
+    memory::{Cause, EVENTS_MAX, Event, Flight, InFlight, Key, Results, Scan},
 };
 
 /// Status events without acknowledgement until a record is sent again (D-36).
@@ -271,9 +271,31 @@ impl BackupApplet {
             if !was_placed {
                 // A restore has overwritten it while the phone was sending: only the answer is still to come.
                 self.settle(key);
+            } else if self.is_newly_restored(key) && !self.eeprom.overtaking.contains(&key) {
+                self.eeprom.overtaking.push(key);
             }
         }
         self.eeprom.counter = 0;
+    }
+
+    /// Restored, and the centre has not been told yet.
+    fn is_newly_restored(&self, key: Key) -> bool {
+        let Some(row) = self.eeprom.monitor.row(key.monitor_index) else { return false };
+        let waiting = self.eeprom.acknowledgement.iter();
+        let growing = self.eeprom.job.iter().map(|job| &job.acknowledgement);
+        let results = waiting.chain(growing).flat_map(|acknowledgement| match &acknowledgement.results {
+            Results::Restore(results) => results.as_slice(),
+            Results::Configuration(_) => &[],
+        });
+        let place = (row.df, row.ef, key.record_number);
+        results.into_iter().any(|result| (result.df, result.ef, result.record_number) == place)
+    }
+
+    /// An acknowledgement has left: what overtook it is sent once more.
+    pub(super) fn repeat_overtaking(&mut self) {
+        for key in std::mem::take(&mut self.eeprom.overtaking) {
+            self.queue_event(Event::Record { key, cause: Cause::Resynchronise });
+        }
     }
 
     /// D-36: one status event passes for every record that waits. A repeat for which the event buffer has no room waits
@@ -393,6 +415,7 @@ impl BackupApplet {
     pub(super) fn forget_record(&mut self, key: Key) {
         self.eeprom.events.retain(|event| !event.is_about(key));
         self.eeprom.outbound.retain(|placed| *placed != key);
+        self.eeprom.overtaking.retain(|each| *each != key);
         self.settle(key);
     }
 
@@ -401,6 +424,7 @@ impl BackupApplet {
         let is_gone = |event: &Event| matches!(event, Event::Record { key, .. } if gone(key.monitor_index));
         self.eeprom.events.retain(|event| !is_gone(event));
         self.eeprom.outbound.retain(|key| !gone(key.monitor_index));
+        self.eeprom.overtaking.retain(|key| !gone(key.monitor_index));
         self.eeprom.in_flight.retain(|each| !gone(each.key.monitor_index));
     }
 }

@@ -207,6 +207,9 @@ pub struct Eeprom {
     pub restore_flag: bool,
     /// Waits to be sent: this is the acknowledgement flag (S2-RS-12).
     pub acknowledgement: Option<Acknowledgement>,
+    /// Backed up after their restore and before its acknowledgement left. The centre writes the restored content into its
+    /// book when that comes (D-111), so they are sent once more.
+    pub overtaking: Vec<Key>,
     pub errors: VecDeque<FileResult>,
     pub restore_requested: bool,
     /// Status events until a failed acknowledgement, error or request is tried again (S2-BK-10).

@@ -66,7 +66,12 @@ impl BackupApplet {
     /// on by a message (D-40).
     #[must_use]
     pub fn new(configuration: Configuration, monitor: MonitorTable) -> Self {
-        let eeprom = Eeprom { configuration, monitor, ..Eeprom::default() };
+        Self::with_eeprom(Eeprom { configuration, monitor, ..Eeprom::default() })
+    }
+
+    /// A card that has been used, after power-on.
+    #[must_use]
+    pub fn with_eeprom(eeprom: Eeprom) -> Self {
         let mut applet = Self {
             eeprom,
             commands: VecDeque::new(),
@@ -261,6 +266,7 @@ impl BackupApplet {
         };
         if left == 0 {
             self.eeprom.acknowledgement = None;
+            self.repeat_overtaking();
         }
     }
 

@@ -2,8 +2,12 @@
 
 mod applet;
 mod backup;
+mod centre;
 mod configuration;
 mod hostile;
+mod power;
 mod restore;
 mod rig;
 mod rows;
+mod tasks;
+mod world;
