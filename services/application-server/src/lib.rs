@@ -6,7 +6,6 @@
 //! hears of actions after it (the store is the truth, the janitor of `outbound-action` queues what was missed).
 
 pub mod accounts;
-mod adn;
 pub mod app;
 mod audit;
 pub mod commands;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::{
     identity::Timestamp,
     phonebook::{
-        Card, DeviceView, EF_ADN, Pages,
+        Card, DeviceView, EF_ADN, EF_EXT1, Pages,
         apply::{Context, Effects, Policy, decide_held},
         history::{self, Entry},
         restore::Book,
@@ -14,9 +14,10 @@ use domain::{
 use proto::centre::{self, phonebooks_server::Phonebooks};
 use store::{InboundCommit, StoreError};
 use tonic::{Request, Response, Status};
+use uicc::phonebook::decode_adn;
 
 use crate::{
-    App, adn,
+    App,
     app::{CONFLICT_REPEATS, as_of, device_by_id, open_device},
     audit, errors,
     translate::source,
@@ -107,15 +108,16 @@ impl App {
 
 fn records(book: &Book) -> Vec<centre::BookRecord> {
     let shown = book.iter().map(|((file, record_number), octets)| {
-        let (name, number) =
-            if *file == EF_ADN { adn::name_and_number(octets) } else { (String::new(), String::new()) };
+        // Digits beyond the twentieth are in EF_EXT1.
+        let ext1 = |number| book.get(&(EF_EXT1, number)).map(|octets| octets.to_vec());
+        let contact = (*file == EF_ADN).then(|| decode_adn(octets, ext1)).flatten().unwrap_or_default();
         centre::BookRecord {
             df: file.df.into(),
             ef: file.ef.into(),
             record_number: (*record_number).into(),
             octets: octets.clone(),
-            name,
-            number,
+            name: contact.name,
+            number: contact.number,
         }
     });
     shown.collect()
