@@ -156,8 +156,9 @@ impl Station {
         self.card.applet.eeprom().configuration.bearer
     }
 
-    /// Where the card's configuration wants the next IP message to go (CID 0x03); an acknowledgement that waits goes where
-    /// its message came from (S2-CG-06). `None`: the phone's own setting holds.
+    /// Where the card's configuration wants later IP messages to go (CID 0x03): take the waiting outputs first, they go where
+    /// this said before. An acknowledgement that waits goes to the address before its message (S2-CG-06). `None`: the
+    /// phone's own setting holds.
     #[must_use]
     pub fn centre_ip(&self) -> Option<SocketAddr> {
         let eeprom = self.eeprom();

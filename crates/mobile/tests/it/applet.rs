@@ -43,7 +43,7 @@ fn payload(command: &ProactiveCommand) -> Vec<u8> {
     Submit::decode(tpdu).unwrap().user_data.body().to_vec()
 }
 
-/// Covers: S2-RS-02, S2-RS-05, S2-RS-13
+/// Covers: S2-RS-02, S2-RS-05, S2-RS-13, S2-BK-13
 #[test]
 fn fast_polls_then_normal_ones_then_the_acknowledgement() {
     let (mut files, mut applet) = card();

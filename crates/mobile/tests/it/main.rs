@@ -2,9 +2,13 @@
 
 mod applet;
 mod backup;
+mod buffers;
 mod centre;
 mod configuration;
+mod general;
 mod hostile;
+mod overtaking;
+mod phone;
 mod power;
 mod restore;
 mod rig;

@@ -50,6 +50,8 @@ pub struct Rig {
     pub now: Duration,
     /// Whether the network takes short messages.
     pub network_ok: bool,
+    /// Where short messages are expected to go.
+    pub centre: String,
     /// Application data that left, in order.
     pub sent: Vec<Vec<u8>>,
     pub sent_on_ip: Vec<Vec<u8>>,
@@ -62,7 +64,14 @@ impl Rig {
 
     pub fn with(config: StationConfig) -> Self {
         let station = Station::new(config);
-        let mut rig = Self { station, now: Duration::ZERO, network_ok: true, sent: vec![], sent_on_ip: vec![] };
+        let mut rig = Self {
+            station,
+            now: Duration::ZERO,
+            network_ok: true,
+            centre: CENTRE.to_owned(),
+            sent: vec![],
+            sent_on_ip: vec![],
+        };
         rig.collect();
         rig
     }
@@ -78,7 +87,8 @@ impl Rig {
                 Output::SmsSubmit { reference, tpdu } => {
                     let submit = Submit::decode(&tpdu).unwrap();
                     assert_eq!(submit.message_reference, reference);
-                    assert_eq!(submit.destination.digits(), CENTRE);
+                    assert_eq!(submit.destination.digits(), self.centre);
+                    assert!(submit.user_data.body().len() <= link::SMS_OCTETS);
                     if self.network_ok {
                         self.sent.push(submit.user_data.body().to_vec());
                     }
@@ -112,7 +122,7 @@ impl Rig {
     }
 
     pub fn receive(&mut self, payload: &[u8]) {
-        self.input(Input::SmsDeliver(deliver_from(CENTRE, payload)));
+        self.input(Input::SmsDeliver(deliver_from(&self.centre.clone(), payload)));
     }
 
     pub fn power_cycle(&mut self) {

@@ -68,7 +68,19 @@ pub struct World {
 
 impl World {
     pub fn new(bearer: Bearer, fates: Vec<Fate>) -> Self {
-        let station = Station::new(StationConfig { bearer, adn_records: 12, ..StationConfig::default() });
+        Self::made(bearer, fates, 12)
+    }
+
+    pub fn with_records(bearer: Bearer, adn_records: u8) -> Self {
+        Self::made(bearer, vec![], adn_records)
+    }
+
+    pub fn now(&self) -> Duration {
+        self.now
+    }
+
+    fn made(bearer: Bearer, fates: Vec<Fate>, adn_records: u8) -> Self {
+        let station = Station::new(StationConfig { bearer, adn_records, ..StationConfig::default() });
         let centre = Centre::new(station.eeprom().monitor.clone());
         let mut world = Self {
             station,
@@ -232,9 +244,9 @@ impl World {
 
     pub fn card(&mut self) -> Vec<((u8, u8), Vec<u8>)> {
         let mut card = vec![];
-        for (index, path, records) in [(0, EF_ADN, 12), (1, EF_EXT1, 20)] {
+        for (index, path, records) in [(0, EF_ADN, 254), (1, EF_EXT1, 20)] {
             for number in 1..=records {
-                let record = self.station.read_record(path, number).unwrap();
+                let Some(record) = self.station.read_record(path, number) else { break };
                 if record.iter().any(|octet| *octet != 0xFF) {
                     card.push(((index, number), record));
                 }
