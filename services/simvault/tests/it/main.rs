@@ -3,6 +3,7 @@
 //! Start at [`rig`]; every other module is a group of scenarios.
 
 mod backup;
+mod bad_network;
 mod books_over_time;
 mod demo;
 mod logs;
