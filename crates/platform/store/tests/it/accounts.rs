@@ -9,7 +9,6 @@ use store::{InboundCommit, Notice, Part, PartsKey, SessionUpdate, StoreError};
 
 use crate::fixtures::{self, at, audit, backup, both, key, new_account, number, restore};
 
-/// Covers: SC-DB-03
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_has_name_address_login_and_a_hashed_password_only() {
     for store in both().await {
@@ -71,7 +70,7 @@ async fn accounts_are_listed_by_number() {
     }
 }
 
-/// Covers: SC-AC-04, SC-DB-04
+/// Covers: SC-DB-04
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_card_closes_the_old_one_and_keeps_its_book() {
     for store in both().await {
@@ -150,7 +149,6 @@ async fn states_of_accounts_are_set_with_who_did_it() {
     }
 }
 
-/// Covers: PF-20
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn erasing_leaves_no_row_of_the_subscriber() {
     for store in both().await {

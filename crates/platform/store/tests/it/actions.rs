@@ -25,7 +25,7 @@ fn configuration(n: i64, id: i64) -> Action {
     action(n, id, Content::Configuration { items: vec![item] })
 }
 
-/// Covers: SC-DB-11, SC-DB-12
+/// Covers: SC-DB-11
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn actions_of_every_type_come_back_as_they_were() {
     for store in both().await {

@@ -12,7 +12,6 @@ use store::{InboundCommit, Notice, Part, PartsKey, StoreError};
 
 use crate::fixtures::{self, acknowledgement, at, backup, both, change, key, number, page, page_key, restore};
 
-/// Covers: SC-DB-05, SC-DB-06, SC-DB-09
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_state_of_a_device_comes_back_as_it_was_committed() {
     for store in both().await {

@@ -42,7 +42,7 @@ async fn write(store: Arc<PostgresStore>, n: i64, answered: Arc<AtomicI64>, stop
     }
 }
 
-/// Covers: PF-14, PF-13, SC-ID-06
+/// Covers: SC-ID-06
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_answered_survives_a_kill_of_postgres_in_the_middle_of_commits() {
     let mut server = tokio::task::spawn_blocking(testkit::postgres::Server::start).await.unwrap();

@@ -26,7 +26,6 @@ async fn writes_until_killed() {
     }
 }
 
-/// Covers: PF-14
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_answered_survives_a_kill_of_the_process() {
     let folder = testkit::Folder::new("store");
