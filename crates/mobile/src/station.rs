@@ -257,7 +257,9 @@ impl Station {
     fn fetch(&mut self, octets: usize) -> Option<usize> {
         let response = self.card.transmit(&command::fetch(u8::try_from(octets).unwrap_or(0)));
         let (data, _) = split(&response)?;
-        let (number, command) = ProactiveCommand::decode(data).ok()?;
+        let Ok((number, command)) = ProactiveCommand::decode(data) else {
+            return self.answer(&TerminalResponse::to_unknown(data)?);
+        };
         let mut result = PERFORMED;
         let mut duration = None;
         match &command {
@@ -291,6 +293,11 @@ impl Station {
     ) -> Option<usize> {
         let mut response = TerminalResponse::to(number, command, result);
         response.duration = duration;
+        self.answer(&response)
+    }
+
+    /// TERMINAL RESPONSE; the length of the next command.
+    fn answer(&mut self, response: &TerminalResponse) -> Option<usize> {
         let answer = self.card.transmit(&command::terminal_response(&response.encode()));
         let (_, word) = split(&answer)?;
         word.waiting_command_octets()

@@ -52,6 +52,9 @@ pub enum TimerAction {
 /// REFRESH qualifier: the named files have changed.
 pub const REFRESH_FILE_CHANGE: u8 = 0x01;
 
+/// General result (TS 102 223 8.12).
+const TYPE_NOT_UNDERSTOOD: u8 = 0x31;
+
 mod kind {
     pub const REFRESH: u8 = 0x01;
     pub const MORE_TIME: u8 = 0x02;
@@ -201,6 +204,16 @@ impl TerminalResponse {
     pub fn to(number: u8, command: &ProactiveCommand, general_result: u8) -> Self {
         let (command_type, qualifier) = command.kind();
         Self { number, command_type, qualifier, general_result, additional: Vec::new(), duration: None }
+    }
+
+    /// The answer "command type not understood" to a fetched object that [`ProactiveCommand::decode`] refuses; `None`: it
+    /// does not even say what it is. Without an answer the card would wait for ever.
+    #[must_use]
+    pub fn to_unknown(octets: &[u8]) -> Option<Self> {
+        let objects = Objects::inside(octets, 0xD0).ok()?;
+        let &[number, command_type, qualifier] = objects.find(0x81)? else { return None };
+        let general_result = TYPE_NOT_UNDERSTOOD;
+        Some(Self { number, command_type, qualifier, general_result, additional: Vec::new(), duration: None })
     }
 
     #[must_use]

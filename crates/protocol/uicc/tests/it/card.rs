@@ -4,7 +4,7 @@ use uicc::{
     apdu::{StatusWord, command, split},
     applet::Applet,
     card::Card,
-    files::{EF_ADN, EF_ICCID, FileSystem, Path},
+    files::{EF_ADN, EF_ICCID, EF_IMSI, EF_PHASE, EF_SMS, FileError, FileSystem, Path},
     proactive::{ProactiveCommand, TerminalResponse},
 };
 
@@ -48,6 +48,9 @@ fn card() -> Card<Witness> {
     let mut files = FileSystem::new();
     files.add_linear(EF_ADN, 28, 250);
     files.add_transparent(EF_ICCID, hex("98 10 32 54 76 98 10 32 54 F6"));
+    files.add_transparent(EF_IMSI, hex("08 09 10 10 10 32 54 76 98"));
+    files.add_transparent(EF_PHASE, hex("03"));
+    files.add_linear(EF_SMS, 176, 20);
     Card::new(files, CHV, Witness::default())
 }
 
@@ -118,6 +121,65 @@ fn mistakes_have_their_status_words() {
     assert_eq!(word(&mut card, &command::read_record(1, 27)), 0x671C);
     assert_eq!(word(&mut card, &command::read_binary(0, 1)), 0x9408);
     assert_eq!(word(&mut card, &command::update_record(1, &[0; 27])), 0x671C);
+    assert_eq!(word(&mut card, &hex("A0B2010200")), 0x6B00, "mode \"next\" is not there");
+    assert_eq!(word(&mut card, &command::status(21)), 0x6716);
+    assert_eq!(word(&mut card, &command::fetch(9)), 0x6F00, "no command waits");
+    assert_eq!(word(&mut card, &command::terminal_response(&hex("8103010300 82028281 830100"))), 0x6F00);
+    assert_eq!(word(&mut card, &command::envelope(&hex("D6 00"))), 0x6F00);
+    card.transmit(&command::select(0x3F00));
+    card.transmit(&command::select(0x2FE2));
+    assert_eq!(word(&mut card, &command::read_binary(5, 6)), 0x9402);
+    assert_eq!(word(&mut card, &command::read_record(1, 28)), 0x9408);
+    assert_eq!(word(&mut card, &hex("A0A4")), 0x6700);
+}
+
+#[test]
+fn each_file_has_its_access_conditions() {
+    let mut card = card();
+    // Path, read before and after CHV1, update after CHV1, access octet.
+    for (path, before, after, update, access) in [
+        (EF_ICCID, 0x9000, 0x9000, 0x9804, 0x0F),
+        (EF_PHASE, 0x9000, 0x9000, 0x9804, 0x04),
+        (EF_IMSI, 0x9804, 0x9000, 0x9804, 0x14),
+    ] {
+        card.reset();
+        for file in [0x3F00, path.df, path.ef] {
+            card.transmit(&command::select(file));
+        }
+        assert_eq!(card.transmit(&command::get_response(15))[8], access);
+        assert_eq!(word(&mut card, &command::read_binary(0, 1)), before, "{path:02X?}");
+        assert_eq!(word(&mut card, &command::verify_chv1(&CHV)), 0x9000);
+        assert_eq!(word(&mut card, &command::read_binary(0, 1)), after);
+        assert_eq!(word(&mut card, &command::update_binary(0, &[0])), update);
+    }
+    assert!(card.applet.updates.is_empty());
+}
+
+#[test]
+fn selection_reaches_parents_children_and_siblings() {
+    let mut card = card();
+    for (file, expected) in
+        [(0x7F10, 0x9F16), (0x6F3C, 0x9F0F), (0x7F20, 0x9F16), (0x6F3C, 0x9404), (0x6F07, 0x9F0F), (0x3F00, 0x9F16)]
+    {
+        assert_eq!(word(&mut card, &command::select(file)), expected, "{file:04X}");
+    }
+    assert_eq!(word(&mut card, &command::select(0x7F66)), 0x9404);
+    assert_eq!(word(&mut card, &command::get_response(9)), 0x6700, "nothing waits any more");
+}
+
+#[test]
+fn empty_records_are_ff_and_take_no_memory_of_their_own() {
+    let mut files = FileSystem::new();
+    files.add_linear(EF_ADN, 28, 250);
+    assert_eq!(files.record(EF_ADN, 250), Ok(&[0xFF; 28][..]));
+    assert_eq!(files.record(EF_ADN, 251), Err(FileError::OutOfRange));
+    files.write(EF_ADN, 3, 27, &[1]).expect("within the record");
+    assert_eq!(files.record(EF_ADN, 2), Ok(&[0xFF; 28][..]));
+    assert_eq!(files.record(EF_ADN, 3).expect("a record")[26..], [0xFF, 1]);
+    assert_eq!(files.record(EF_ADN, 4), Ok(&[0xFF; 28][..]));
+    assert_eq!(files.write(EF_ADN, 3, 27, &[1, 2]), Err(FileError::OutOfRange));
+    assert_eq!(files.write(EF_ADN, 251, 0, &[1]), Err(FileError::OutOfRange));
+    assert_eq!((files.records(EF_ADN), files.record_octets(EF_ADN)), (Some(250), Some(28)));
 }
 
 proptest! {

@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use uicc::{
-    files::EF_ADN,
+    files::{EF_ADN, Path},
     proactive::{Envelope, ProactiveCommand, TerminalResponse, TimerAction, envelope},
+    tlv::MalformedTlv,
 };
 
 use super::hex;
@@ -21,6 +22,7 @@ fn proactive_commands_as_published() {
             "D0 21 8103011300 82028183 85064261636B7570 8B0E 1100048177880 0F6A70401020304",
         ),
         (ProactiveCommand::PollInterval(Duration::from_secs(30)), "D0 0D 8103010300 82028182 8402011E"),
+        (ProactiveCommand::MoreTime, "D0 09 8103010200 82028182"),
         (ProactiveCommand::PollingOff, "D0 09 8103010400 82028182"),
         (
             ProactiveCommand::TimerManagement { timer_id: 1, action: TimerAction::Start(Duration::from_secs(300)) },
@@ -51,12 +53,46 @@ fn proactive_commands_as_published() {
 }
 
 #[test]
+fn published_commands_of_other_cards() {
+    let send = hex("D02A 8103011300 82028183 85064261636B7570 860791947112123254 8B0E 110004817788 00F6A70401020304");
+    let Ok((1, ProactiveCommand::SendShortMessage { tpdu, .. })) = ProactiveCommand::decode(&send) else {
+        panic!("with the address of a service centre");
+    };
+    assert_eq!(tpdu, hex("11 00 04 81 7788 00 F6 A7 04 01020304"));
+    let refresh = hex("D014 8103010101 82028182 9209013F007F105F3A4F3A");
+    let Ok((1, ProactiveCommand::Refresh { qualifier: 1, files })) = ProactiveCommand::decode(&refresh) else {
+        panic!("with a path of three levels");
+    };
+    assert_eq!(files, [Path { df: 0x5F3A, ef: 0x4F3A }]);
+    // The bearer independent protocol is the phone's own affair here (D-114).
+    for (octets, kind) in [
+        ("D027 8103014001 82028182 350103 39020578 470908696E7465726E6574 3C03021F90 3E05217F000001", 0x40),
+        ("D010 8103014301 82028121 B60548656C6C6F", 0x43),
+        ("D00C 8103014200 82028121 B701FF", 0x42),
+        ("D009 8103014100 82028121", 0x41),
+        ("D009 8103014400 82028182", 0x44),
+    ] {
+        let octets = hex(octets);
+        assert_eq!(ProactiveCommand::decode(&octets), Err(MalformedTlv::UnknownCommand { kind }));
+        let answer = TerminalResponse::to_unknown(&octets).expect("details");
+        assert_eq!((answer.command_type, answer.general_result), (kind, 0x31));
+    }
+    assert_eq!(TerminalResponse::to_unknown(&hex("D003 820281")), None);
+}
+
+#[test]
 fn terminal_responses_as_published() {
     let poll = ProactiveCommand::PollInterval(Duration::from_secs(30));
     let mut granted = TerminalResponse::to(1, &poll, 0);
     granted.duration = Some(Duration::from_secs(30));
     assert_eq!(granted.encode(), hex("8103010300 82028281 830100 8402011E"));
     assert_eq!(TerminalResponse::decode(&granted.encode()), Ok(granted));
+    let done = "8103011300 82028281 830100";
+    assert!(TerminalResponse::decode(&hex(done)).expect("well-formed").is_success());
+    let timer = TerminalResponse::decode(&hex("8103012702 82028281 830100 A40101 A503004103")).expect("well-formed");
+    assert!(timer.is_success());
+    let busy = TerminalResponse::decode(&hex("8103011300 82028281 83022001")).expect("well-formed");
+    assert!(!busy.is_success());
     let refused = TerminalResponse::decode(&hex("8103011300 82028281 83023526")).expect("well-formed");
     assert!(!refused.is_success());
     assert_eq!(refused.additional, [0x26]);
@@ -67,7 +103,7 @@ fn envelopes_as_published() {
     let tpdu = hex("04 04 81 7788 7F F6 22705200000000 04 10203040");
     let octets = hex("D1 22 82028381 8607 91947112123254 8B13 04048 177887FF622705200000000 0410203040");
     let service_centre = hex("91 947112123254");
-    assert_eq!(envelope::sms_pp_download(&service_centre, &tpdu).len(), octets.len());
+    assert_eq!(envelope::sms_pp_download(&service_centre, &tpdu), octets);
     assert_eq!(envelope::decode(&octets), Ok(Envelope::SmsPpDownload { tpdu }));
     assert_eq!(envelope::menu_selection(1), hex("D3 07 82020181 900101"));
     assert_eq!(envelope::timer_expiration(1, Duration::from_secs(300)), hex("D7 0C 82028281 A40101 A503005000"));
