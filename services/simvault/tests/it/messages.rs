@@ -24,7 +24,7 @@ async fn done(rig: &Rig, number: &str, kind: &str) -> usize {
     actions.iter().filter(|action| action.r#type == kind && action.state == "done").count()
 }
 
-/// Covers: S2-OV-01, S2-OV-03, S2-ER-01
+/// Covers: S2-OV-01, S2-ER-01
 #[tokio::test]
 async fn every_type_of_message_is_produced_and_consumed() {
     let rig = Rig::start().await;
