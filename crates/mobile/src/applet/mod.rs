@@ -1,8 +1,10 @@
 //! The backup applet of the second embodiment: one of four tasks at each status event (S2-PR-01).
 //!
 //! [`memory::Eeprom`] is what survives power-off; the other fields of [`BackupApplet`] are gone after a reset. Events and
-//! the outbound message are in `backup`, messages from the centre in `incoming`, restores and configuration in `work`.
+//! the outbound message are in `backup`, what waits for its acknowledgement in `awaiting`, messages from the centre in
+//! `incoming`, restores and configuration in `work`.
 
+mod awaiting;
 mod backup;
 mod incoming;
 pub mod memory;
