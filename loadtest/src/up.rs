@@ -76,7 +76,11 @@ pub fn up(config: &UpConfig) -> Result<String> {
             if ended.is_none() {
                 terminate(child.id())?;
             }
-            bail!("not ready after {:.0} s; logs in {}\n{last}", began.elapsed().as_secs_f64(), config.folder.display());
+            bail!(
+                "not ready after {:.0} s; logs in {}\n{last}",
+                began.elapsed().as_secs_f64(),
+                config.folder.display()
+            );
         }
         std::thread::sleep(Duration::from_millis(50));
     }

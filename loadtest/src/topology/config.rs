@@ -67,8 +67,9 @@ impl Places<'_> {
         let impatient = |text: &str| if self.impatient { text.to_owned() } else { String::new() };
         match service {
             "application-server" => format!("node = {node}\ncentre_number = \"{CENTRE_NUMBER}\"\n"),
+            // One worker in each replica: more only share a machine's two processors in smaller batches.
             "inbound-data" => {
-                format!("node = {node}\n")
+                format!("node = {node}\nworkers = 1\n")
                     + &impatient("retry_after = \"100ms\"\nretry_first_seconds = 1\nretry_cap_seconds = 4\n")
             }
             // No budget: a card of the load sends more in a minute than a person in a year.

@@ -301,7 +301,19 @@ impl Topology {
         let port = self.postgres().port().to_string();
         let sql = "BEGIN; LOCK TABLE book_change IN SHARE ROW EXCLUSIVE MODE; SELECT pg_sleep(60)";
         let mut psql = Command::new("psql");
-        psql.args(["-Xq", "-h", "127.0.0.1", "-p", &port, "-U", testkit::postgres::USER, "-d", config::DATABASE, "-c", sql]);
+        psql.args([
+            "-Xq",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-U",
+            testkit::postgres::USER,
+            "-d",
+            config::DATABASE,
+            "-c",
+            sql,
+        ]);
         let mut holder = psql.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("psql")?;
         // It ends with its server, at the latest after a minute.
         std::thread::spawn(move || holder.wait());
