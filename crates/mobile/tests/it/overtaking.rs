@@ -1,10 +1,12 @@
 //! Answers that come late, restores over changes that wait, and messages that cannot leave.
 
-use mobile::{Bearer, StationConfig, applet::memory::Flight};
+use std::time::Duration;
+
+use mobile::{Bearer, Input, Output, Station, StationConfig, applet::memory::Flight};
 use uicc::files::EF_ADN;
 
 use crate::{
-    rig::{Rig, bob, hex, home, message, office},
+    rig::{CENTRE, Rig, bob, deliver_from, hex, home, message, office},
     world::World,
 };
 
@@ -79,6 +81,49 @@ fn forced_repeats_are_not_compared() {
     assert!(rig.sent.contains(&newest), "CID 0A, whatever late answer comes between");
 }
 
+/// CID 0A asks for everything: the success of a repeat that coincides does not take that back.
+#[test]
+fn a_resynchronisation_outlives_a_late_success() {
+    let mut rig = Rig::new();
+    rig.edit(1, &bob());
+    rig.polls(5);
+    rig.network_ok = false;
+    // No place in the message, so that the event of record 1 stays to be seen.
+    (2..=5).for_each(|number| rig.edit(number, &bob()));
+    rig.receive(&hex("30 0AFF"));
+    rig.polls(70);
+    let is_repeat_queued = |rig: &Rig| rig.station.eeprom().in_flight.iter().any(|each| each.state == Flight::Queued);
+    assert!(is_repeat_queued(&rig) && rig.station.eeprom().events.len() == 1);
+    rig.receive(&SUCCESS);
+    assert!(!is_repeat_queued(&rig));
+    rig.sent.clear();
+    rig.network_ok = true;
+    rig.polls(30);
+    let newest = message(&[&[0, 1], &bob()]);
+    assert!(rig.sent.iter().any(|sent| sent.windows(30).any(|octets| octets == newest)));
+}
+
+/// More repeats than the event buffer holds are no reason to send the whole row.
+#[test]
+fn repeats_without_room_wait_for_it() {
+    let mut rig = Rig::with(StationConfig { bearer: Bearer::Ip, ..StationConfig::default() });
+    // All forty in one message.
+    rig.receive(&hex("30 0C32"));
+    rig.polls(4);
+    for first in [1, 41] {
+        (first..first + 40).for_each(|number| rig.edit(number, &bob()));
+        rig.polls(60);
+        let answers: Vec<u8> = (1..=40).flat_map(|number| [0, number, 0]).collect();
+        rig.input(Input::IpPayload(message(&[&[0x10], &answers]).into()));
+    }
+    rig.sent_on_ip.clear();
+    rig.polls(200);
+    let repeated: Vec<u8> =
+        rig.sent_on_ip.iter().flat_map(|sent| sent[1..].chunks_exact(30)).map(|each| each[1]).collect();
+    assert!((41..=80).all(|number| repeated.contains(&number)));
+    assert!(repeated.iter().all(|number| *number > 40), "{repeated:?}");
+}
+
 /// Covers: S2-CF-02
 #[test]
 fn off_keeps_what_waits_and_on_sends_it() {
@@ -117,8 +162,12 @@ fn a_deletion_that_waits_outlives_the_clearing_of_the_checksums() {
     rig.receive(&message(&[&[0x10], &all]));
     rig.sent.clear();
     // The fifth does not fit the message, its deletion is only an event yet.
+    rig.network_ok = false;
     (1..=5).for_each(|number| rig.edit(number, &[0xFF; 28]));
     rig.receive(&hex("30 09FF"));
+    rig.polls(3);
+    assert!(rig.station.eeprom().checksums.is_empty());
+    rig.network_ok = true;
     rig.polls(30);
     let told: Vec<u8> = rig
         .sent
@@ -229,10 +278,44 @@ fn what_overtakes_the_acknowledgement_is_sent_once_more() {
     world.centre.restore([(0, 1)]);
     world.poll();
     assert!(world.station.eeprom().acknowledgement_flag());
+    // The acknowledgement fails and pauses; when the network is back the change's interval ends first.
     world.coverage = false;
-    world.poll();
     world.edit(1, 7);
+    world.poll();
+    assert!(world.station.eeprom().acknowledgement_flag());
     world.coverage = true;
+    (0..4).for_each(|_| world.poll());
+    assert_eq!(world.centre.backups.len(), 1);
     world.come_to_rest(false);
     world.assert_equal();
+}
+
+#[test]
+fn a_restore_while_the_phone_is_sending_leaves_nothing_to_repeat() {
+    let mut station = Station::new(StationConfig::default());
+    assert!(station.update_record(EF_ADN, 1, &bob()));
+    let mut now = Duration::ZERO;
+    let mut sent: Vec<u8> = vec![];
+    let mut turn = |station: &mut Station, input: Input| {
+        now += Duration::from_secs(5);
+        station.handle_input(input, now);
+        while let Some(output) = station.poll_output() {
+            if let Output::SmsSubmit { reference, .. } = output {
+                sent.push(reference);
+            }
+        }
+        sent.last().copied()
+    };
+    let reference = (0..9).find_map(|_| turn(&mut station, Input::Tick)).unwrap();
+    let restore = message(&[&[0x18, 0, 1], &home()]);
+    turn(&mut station, Input::SmsDeliver(deliver_from(CENTRE, &restore)));
+    assert_eq!(station.read_record(EF_ADN, 1), Some(home()));
+    turn(&mut station, Input::SmsSubmitResult { reference, ok: true });
+    assert!(station.eeprom().acknowledgement_flag());
+    let reference = turn(&mut station, Input::Tick).unwrap();
+    turn(&mut station, Input::SmsSubmitResult { reference, ok: true });
+    assert!(!station.pending(), "no answer is awaited, for none would be about what is there now");
+    for _ in 0..100 {
+        assert_eq!(turn(&mut station, Input::Tick), Some(reference));
+    }
 }
