@@ -154,7 +154,6 @@ fn results(rig: &Rig, number: &str) -> Vec<u8> {
     results
 }
 
-/// Covers: S2-MF-10
 #[tokio::test]
 async fn the_centre_answers_with_success_temporary_and_permanent_failure() {
     let rig = Rig::start().await;

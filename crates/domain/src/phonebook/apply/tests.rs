@@ -760,6 +760,17 @@ enum Damage {
     },
 }
 
+impl Damage {
+    fn number(&self) -> u8 {
+        match *self {
+            Self::Row { number, .. }
+            | Self::Record { number, .. }
+            | Self::Edit { number, .. }
+            | Self::Deletion { number } => number,
+        }
+    }
+}
+
 fn damages() -> impl Strategy<Value = Vec<Damage>> {
     let number = 1_u8..30;
     let damage = prop_oneof![
@@ -812,6 +823,12 @@ proptest! {
         for number in 1..=filled {
             centre.receive(&card.backup(number, &adn(&format!("N{number}"))));
         }
+        // Two damages of one record may cancel out: a lost checksum row and a lost deletion leave equal tables, and
+        // nothing that a card can say shows the difference.
+        let mut numbers: Vec<u8> = damages.iter().map(Damage::number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        prop_assume!(numbers.len() == damages.len());
         for each in &damages {
             damage(&mut centre, &mut card, each);
         }
