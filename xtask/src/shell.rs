@@ -43,23 +43,55 @@ pub fn run_simvault(name: &str, arguments: &[String]) -> Result<()> {
     end_with(Command::new(program).arg(name).args(arguments))
 }
 
-/// Builds both binaries with optimisation and runs `loadtest NAME ARGUMENTS`.
+/// Builds the binaries with optimisation and runs `loadtest NAME ARGUMENTS`; `--plant NAME` makes it run services with a
+/// planted fault.
 pub fn run_loadtest(name: &str, arguments: &[String]) -> Result<()> {
     if name != "down" && !arguments.iter().any(|argument| argument == "--help") {
         packages::ensure(packages::TOPOLOGY)?;
     }
-    check(cargo().args([
-        "build",
-        "--release",
-        "--package",
-        "simvault",
-        "--package",
-        "simvaultctl",
-        "--package",
-        "loadtest",
-    ]))?;
+    let (plant, arguments) = take_plant(arguments)?;
+    let services = plant.map(|plant| planted(&plant)).transpose()?;
+    check(&mut optimised_build())?;
     let program = built("release", "loadtest")?;
-    end_with(Command::new(program).arg(name).args(arguments).current_dir(root()))
+    let mut run = Command::new(program);
+    run.arg(name).args(arguments).current_dir(root());
+    if let Some(services) = services {
+        run.arg("--simvault").arg(services);
+    }
+    end_with(&mut run)
+}
+
+/// All of it at once: fewer packages would mean other features of the dependencies, and building those again.
+fn optimised_build() -> Command {
+    let mut build = cargo();
+    build.args(["build", "--release", "--package", "simvault", "--package", "simvaultctl", "--package", "loadtest"]);
+    build
+}
+
+/// Faults that can be planted, each in a build made for it.
+const PLANTS: [&str; 3] = ["acknowledge-before-commit", "no-duplicate-check", "no-janitor"];
+
+/// `--plant NAME` out of the arguments.
+fn take_plant(arguments: &[String]) -> Result<(Option<String>, Vec<String>)> {
+    let mut rest = arguments.to_vec();
+    let Some(at) = rest.iter().position(|argument| argument == "--plant") else { return Ok((None, rest)) };
+    rest.remove(at);
+    let name = if at < rest.len() { rest.remove(at) } else { String::new() };
+    if !PLANTS.contains(&name.as_str()) {
+        bail!("--plant {name:?}: expected one of {}", PLANTS.join(", "));
+    }
+    Ok((Some(name), rest))
+}
+
+/// Builds the services with a planted fault and keeps them apart; what ships is built again afterwards.
+fn planted(name: &str) -> Result<PathBuf> {
+    check(optimised_build().env("SIMVAULT_PLANT", name))?;
+    let program = built("release", "simvault")?;
+    let folder = program.with_file_name(format!("planted-{name}"));
+    std::fs::create_dir_all(&folder)?;
+    let kept = folder.join("simvault");
+    std::fs::copy(&program, &kept)?;
+    Ok(kept)
 }
 
 /// Where cargo put a program.
