@@ -56,7 +56,7 @@ fn another_file_is_backed_up_and_restored_unchanged() {
     }
 }
 
-/// Covers: G-04, G-05, G-06, G-07, S2-OV-04
+/// Covers: G-04, G-07
 #[test]
 fn a_hundred_entries_there_and_back_on_both_bearers() {
     for bearer in BOTH {

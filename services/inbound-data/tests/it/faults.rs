@@ -54,6 +54,7 @@ async fn a_conflict_is_read_and_done_again() {
     centre.stop().await;
 }
 
+/// Covers: SC-ID-18
 #[tokio::test]
 async fn one_bad_message_does_not_spoil_its_batch() {
     let mut centre = start().await;

@@ -52,7 +52,6 @@ fn a_damaged_store_is_noticed() {
     assert_eq!(shown.last().map(String::as_str), Some("identical 3 of 4"));
 }
 
-/// Covers: G-05, G-09
 #[test]
 fn wireshark_reads_every_pdu_and_every_message_says_what_it_is() {
     let folder = Folder::new("capture");

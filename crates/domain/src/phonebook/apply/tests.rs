@@ -575,7 +575,7 @@ fn a_restore_acknowledgement_writes_the_book_and_a_refusal_is_reported() {
     assert_eq!(centre.kinds(), ["restore-refused"]);
 }
 
-/// Covers: SC-ID-14, SC-DB-07, SC-DB-09
+/// Covers: SC-ID-14, SC-DB-07
 #[test]
 fn the_monitor_table_changes_with_the_acknowledgement_and_loses_nothing() {
     let mut centre = Centre::new(vec![row(0, 10, 0, 14)]);
