@@ -10,7 +10,7 @@ use domain::{
     identity::{SubscriberId, Timestamp},
     phonebook::{
         Device, DeviceState, FilePath,
-        restore::{self, Book, REASON_BAD_LENGTH, REASON_NOT_IN_MONITOR_TABLE, Range, Selection},
+        restore::{self, Book, Origin, REASON_BAD_LENGTH, REASON_NOT_IN_MONITOR_TABLE, Range, Selection},
     },
 };
 use proto::centre::{self, commands_server::Commands, restore_request};
@@ -95,11 +95,13 @@ impl App {
         let as_of = as_of(request.as_of_micros, self.now())?;
         let account = self.account(&request.msisdn).await?;
         let (target, state) = open_device(&account)?;
-        let (source, book) = self.source(&account, request.from_device_id, as_of).await?;
+        let ((source, source_state), book) = self.source(&account, request.from_device_id, as_of).await?;
         let present = self.book(target.key, None).await?;
         let open = of_device(self.open_actions(account.subscriber.id).await?, target.key);
         let monitor = configuration::expected_monitor(state, &open);
-        let records = restore::plan(&book, &present, &monitor, &selection)
+        // A card's own records are in the length that its table will have; a configuration on its way re-codes nothing.
+        let own = if source.key == target.key { &monitor } else { &source_state.monitor };
+        let records = restore::plan(Origin { book: &book, monitor: own }, &present, &monitor, &selection)
             .map_err(|error| Status::invalid_argument(format!("selection: {error}")))?;
         check_plan(&records)?;
         let what = format!(
@@ -117,15 +119,15 @@ impl App {
         account: &'a Account,
         from: i64,
         as_of: Option<Timestamp>,
-    ) -> Result<(&'a Device, Book), Status> {
+    ) -> Result<(&'a (Device, DeviceState), Book), Status> {
         if from != 0 {
-            let (device, _) = device_by_id(account, from)?;
-            return Ok((device, self.book(device.key, as_of).await?));
+            let device = device_by_id(account, from)?;
+            return Ok((device, self.book(device.0.key, as_of).await?));
         }
         let mut devices: Vec<&(Device, DeviceState)> = account.devices.iter().collect();
         devices.sort_by_key(|(device, _)| std::cmp::Reverse((device.closed.is_none(), device.opened)));
-        for (device, _) in devices {
-            let book = self.book(device.key, as_of).await?;
+        for device in devices {
+            let book = self.book(device.0.key, as_of).await?;
             if !book.is_empty() {
                 return Ok((device, book));
             }

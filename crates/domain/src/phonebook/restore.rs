@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use link::monitor::{MonitorRow, MonitorTable};
 
-use super::{Change, EF_ADN, EF_EXT1, FilePath, Page, PageKey, SLOTS};
+use super::{Change, EF_ADN, EF_EXT1, FilePath, Page, PageKey, SLOTS, page};
 use crate::{
     delivery::{Progress, RestoreRecord},
     identity::Timestamp,
@@ -91,17 +91,25 @@ pub fn undo(book: &mut Book, journal: &[Change], as_of: Timestamp) {
     }
 }
 
-/// Gives every record the length that the *own* card's monitor table reaches now: FF at the end. Records from before a row
-/// grew are shorter (D-57); without this they would look like records of a card with shorter ones, and be re-coded.
-pub fn widen(book: &mut Book, own_monitor: &MonitorTable) {
-    for ((file, _), octets) in book.iter_mut() {
-        let wanted = record_octets(own_monitor, *file);
-        if octets.len() < wanted {
-            let mut wider = octets.to_vec();
-            wider.resize(wanted, 0xFF);
-            *octets = wider.into();
-        }
+/// A record in the length that the *own* card's monitor table reaches now: FF added at the end, or taken. It is stored
+/// shorter when its row grew since and longer when its row shrank (D-57); without this it would look like a record of a
+/// card with another length, and be re-coded.
+fn in_own_length(octets: &Bytes, own_octets: usize) -> Bytes {
+    if octets.len() < own_octets {
+        let mut longer = octets.to_vec();
+        longer.resize(own_octets, 0xFF);
+        return longer.into();
     }
+    let is_free = own_octets > 0 && octets.get(own_octets..).is_some_and(page::is_empty);
+    if is_free { octets.slice(..own_octets) } else { octets.clone() }
+}
+
+/// The book to restore from, and the card whose it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    pub book: &'a Book,
+    /// Monitor table of the card that the records were backed up from, as it is now.
+    pub monitor: &'a MonitorTable,
 }
 
 /// The records to write, in the order in which they go: EF_EXT1 before EF_ADN (D-111).
@@ -113,7 +121,7 @@ pub fn widen(book: &mut Book, own_monitor: &MonitorTable) {
 /// # Errors
 /// [`PlanError`] when the selection names what the target card does not have.
 pub fn plan(
-    source: &Book,
+    source: Origin<'_>,
     target: &Book,
     monitor: &MonitorTable,
     selection: &Selection,
@@ -128,7 +136,7 @@ pub fn plan(
         }
     }
     if *selection == Selection::All {
-        planned.extend(uncovered(source, monitor));
+        planned.extend(uncovered(source.book, monitor));
     }
     planned.sort_by_key(|record| (file_order(record.file), record.file, record.record_number, record.monitor_index));
     Ok(planned)
@@ -188,7 +196,7 @@ fn bounds(row: &MonitorRow) -> (u8, u8) {
 }
 
 fn planned_record(
-    source: &Book,
+    source: Origin<'_>,
     target: &Book,
     monitor_index: u8,
     row: &MonitorRow,
@@ -196,12 +204,13 @@ fn planned_record(
     monitor: &MonitorTable,
 ) -> Option<RestoreRecord> {
     let file = FilePath { df: row.df, ef: row.ef };
-    let (wanted, present) = (source.get(&(file, record_number)), target.get(&(file, record_number)));
+    let (wanted, present) = (source.book.get(&(file, record_number)), target.get(&(file, record_number)));
     let data_octets = usize::from(row.data_octets);
     let (data, progress) = match (wanted, present) {
         (None, None) => return None,
         (None, Some(_)) => (Bytes::from(vec![0xFF; data_octets]), Progress::Open),
-        (Some(octets), _) => match fit(file, octets, record_octets(monitor, file)) {
+        (Some(octets), _) => match fit(file, octets, record_octets(source.monitor, file), record_octets(monitor, file))
+        {
             Some(fitted) => {
                 let start = usize::from(row.data_offset).min(fitted.len());
                 let mut data: Vec<u8> = fitted.get(start..).unwrap_or_default().to_vec();
@@ -222,9 +231,10 @@ fn record_octets(monitor: &MonitorTable, file: FilePath) -> usize {
 }
 
 /// The record in the target's length, if nothing is lost. EF_ADN changes in its alpha identifier, every other file at
-/// its end; in both only FF octets are added or taken.
-fn fit(file: FilePath, octets: &Bytes, target_octets: usize) -> Option<Vec<u8>> {
-    if octets.len() == target_octets {
+/// its end; in both only FF octets are added or taken. Between cards of one length nothing moves.
+fn fit(file: FilePath, octets: &Bytes, own_octets: usize, target_octets: usize) -> Option<Vec<u8>> {
+    let octets = in_own_length(octets, own_octets);
+    if octets.len() == target_octets || own_octets == target_octets {
         return Some(octets.to_vec());
     }
     let tail = if file == EF_ADN { ADN_TAIL_OCTETS } else { 0 };
@@ -283,6 +293,16 @@ mod tests {
         record.into()
     }
 
+    /// Of a card with records as long as the target's.
+    fn plan(
+        book: &Book,
+        target: &Book,
+        monitor: &MonitorTable,
+        selection: &Selection,
+    ) -> Result<Vec<RestoreRecord>, PlanError> {
+        super::plan(Origin { book, monitor }, target, monitor, selection)
+    }
+
     fn numbers(plan: &[RestoreRecord]) -> Vec<u8> {
         plan.iter().map(|record| record.record_number).collect()
     }
@@ -318,16 +338,39 @@ mod tests {
     #[test]
     fn another_record_length_is_recoded_where_nothing_is_lost_and_refused_otherwise() {
         let source = Book::from([((EF_ADN, 1), adn("BOB", 28)), ((EF_ADN, 2), adn("LONGNAMEHERE", 28))]);
+        let own = MonitorTable::new(vec![row(EF_ADN, 100, 28)]);
+        let source = Origin { book: &source, monitor: &own };
         let shorter = MonitorTable::new(vec![row(EF_ADN, 100, 24)]);
-        let planned = plan(&source, &Book::new(), &shorter, &Selection::All).unwrap();
+        let planned = super::plan(source, &Book::new(), &shorter, &Selection::All).unwrap();
         assert_eq!((planned[0].progress, &planned[0].data), (Progress::Open, &adn("BOB", 24)));
         assert_eq!(planned[1].progress, Progress::Failed(REASON_BAD_LENGTH));
         let longer = MonitorTable::new(vec![row(EF_ADN, 100, 34)]);
-        let planned = plan(&source, &Book::new(), &longer, &Selection::All).unwrap();
+        let planned = super::plan(source, &Book::new(), &longer, &Selection::All).unwrap();
         assert_eq!(planned[1].data, adn("LONGNAMEHERE", 34));
         let elsewhere = MonitorTable::new(vec![row(EF_ADN, 1, 28)]);
-        let planned = plan(&source, &Book::new(), &elsewhere, &Selection::All).unwrap();
+        let planned = super::plan(source, &Book::new(), &elsewhere, &Selection::All).unwrap();
         assert_eq!(planned[1].progress, Progress::Failed(REASON_NOT_IN_MONITOR_TABLE));
+    }
+
+    /// Records of the card itself: its row was longer or shorter when they were backed up (D-57).
+    #[test]
+    fn a_record_from_before_a_row_changed_goes_back_octet_by_octet() {
+        let padded: Bytes = [adn("BOB", 28).as_ref(), &[0xFF; 6]].concat().into();
+        for (stored, now, expected) in [
+            (adn("BOB", 28), 30, [adn("BOB", 28).as_ref(), &[0xFF; 2]].concat()),
+            (padded.clone(), 28, adn("BOB", 28).to_vec()),
+            (adn("BOB", 28), 20, adn("BOB", 28)[..20].to_vec()),
+        ] {
+            let monitor = MonitorTable::new(vec![row(EF_ADN, 100, now)]);
+            let book = Book::from([((EF_ADN, 1), stored)]);
+            let planned = plan(&book, &Book::new(), &monitor, &Selection::All).unwrap();
+            assert_eq!((planned[0].progress, planned[0].data.to_vec()), (Progress::Open, expected));
+        }
+        // Another card gets it re-coded from the length that it has on its own card.
+        let (own, longer) = (MonitorTable::new(vec![row(EF_ADN, 1, 28)]), MonitorTable::new(vec![row(EF_ADN, 1, 32)]));
+        let source = Origin { book: &Book::from([((EF_ADN, 1), padded)]), monitor: &own };
+        let planned = super::plan(source, &Book::new(), &longer, &Selection::All).unwrap();
+        assert_eq!(planned[0].data, adn("BOB", 32));
     }
 
     #[test]

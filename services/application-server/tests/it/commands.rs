@@ -1,8 +1,13 @@
 //! Restore, addressable restore, configuration; cancelling and trying again.
 
-use domain::delivery::{Content, State};
+use bytes::Bytes;
+use domain::{
+    delivery::{Content, State},
+    identity::Msisdn,
+};
+use link::monitor::MonitorRow;
 use proto::centre::{self, restore_request::Selection};
-use store::{ApplicationStore, Audit};
+use store::{ApplicationStore, Audit, InboundCommit};
 use tonic::Code;
 
 use crate::centre::{Centre, adn, by_anna, new_account};
@@ -57,6 +62,45 @@ async fn restoring_all_as_of_earlier_empties_what_came_later() {
     centre.backup(&account, &[(2, Some(adn("BOB")))]).await;
     let restore = centre.restore(&account.msisdn, Selection::All(true), before).await.unwrap();
     assert_eq!(centre.restored(&restore).await, [(1, adn("ANNA")), (2, vec![0xFF; 28].into())]);
+}
+
+/// The file is as it was, the row reaches further or less far: no octet may move. Before the card has accepted the row,
+/// and after.
+#[tokio::test]
+async fn records_from_before_a_monitor_row_changed_are_restored_where_they_were() {
+    let mut centre = Centre::start().await;
+    let padded: Bytes = [adn("ANNA").as_ref(), &[0xFF; 2]].concat().into();
+    for (msisdn, octets, expected) in [("441220010", 30, padded), ("441220011", 20, adn("ANNA").slice(..20))] {
+        let account = centre.card(msisdn).await;
+        centre.backup(&account, &[(1, Some(adn("ANNA")))]).await;
+        let before = centre.clock.now();
+        centre.pass(1);
+        centre.backup(&account, &[(1, None)]).await;
+        let row = MonitorRow {
+            df: 0x7F10,
+            ef: 0x6F3A,
+            record_offset: 0,
+            record_count: 100,
+            data_offset: 0,
+            data_octets: octets,
+        };
+        let data: Bytes = [&[0], row.to_octets().as_slice()].concat().into();
+        let request = centre::ConfigureRequest {
+            msisdn: msisdn.to_owned(),
+            items: vec![centre::ConfigurationItem { cid: 6, data }],
+        };
+        centre.commands.configure(by_anna(request)).await.unwrap();
+        let restore = centre.restore(msisdn, Selection::All(true), before).await.unwrap();
+        assert_eq!(centre.restored(&restore).await, [(1, expected.clone())], "on its way");
+        let stored = centre.store.account(Msisdn::parse(msisdn).unwrap()).await.unwrap().unwrap();
+        let (device, mut state) = stored.devices[0].clone();
+        state.monitor.set(0, row);
+        let batch = InboundCommit { states: vec![(device.key, state)], ..InboundCommit::default() };
+        let audit = Audit { at: centre.now(), who: "test".to_owned(), what: "configured".to_owned() };
+        ApplicationStore::commit(centre.store.as_ref(), batch, audit).await.unwrap();
+        let restore = centre.restore(msisdn, Selection::All(true), before).await.unwrap();
+        assert_eq!(centre.restored(&restore).await, [(1, expected)], "accepted");
+    }
 }
 
 /// Covers: SC-DB-17

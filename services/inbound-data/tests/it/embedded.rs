@@ -96,7 +96,8 @@ async fn a_restart_finds_book_journal_answers_and_actions() {
 
     // A restore as of then, launched by one process, acknowledged to the next.
     let monitor = process.state().await.monitor;
-    let plan = restore::plan(&past, &process.book().await, &monitor, &restore::Selection::All).unwrap();
+    let source = restore::Origin { book: &past, monitor: &monitor };
+    let plan = restore::plan(source, &process.book().await, &monitor, &restore::Selection::All).unwrap();
     let mut content = Content::Restore { records: plan };
     build::next_message(&mut content, 140).unwrap();
     let at = Timestamp(process.clock.now());

@@ -16,7 +16,9 @@ async fn with_restore(centre: &mut Centre, records: u8) -> (Card, domain::delive
         centre.one(sms(1, card.backup(record, &adn(&format!("N{record}"))))).await;
     }
     let book = centre.book(1);
-    let plan = restore::plan(&book, &book, &centre.state(1).monitor, &restore::Selection::All).unwrap();
+    let monitor = &centre.state(1).monitor;
+    let plan =
+        restore::plan(restore::Origin { book: &book, monitor }, &book, monitor, &restore::Selection::All).unwrap();
     let action = centre.order(1, Content::Restore { records: plan });
     (card, action)
 }

@@ -8,15 +8,15 @@ use link::{
 use super::{Reply, Step, new_action};
 use crate::{
     delivery::{Content, Progress, QueueEntry},
-    phonebook::restore::{self, Range, Selection},
+    phonebook::restore::{self, Origin, Range, Selection},
 };
 
 impl Step<'_, '_> {
     /// An error message when the request names what the card does not have.
     pub(super) fn restore_request(&mut self, ranges: &[RequestedRange]) -> Option<Reply> {
-        let mut book = restore::book(&self.pages.of(self.card.view.device.key));
-        restore::widen(&mut book, &self.card.view.state.monitor);
-        let planned = restore::plan(&book, &book, &self.card.view.state.monitor, &selection(ranges));
+        let book = restore::book(&self.pages.of(self.card.view.device.key));
+        let monitor = &self.card.view.state.monitor;
+        let planned = restore::plan(Origin { book: &book, monitor }, &book, monitor, &selection(ranges));
         let records = match planned {
             Ok(records) => records,
             Err(error) => {

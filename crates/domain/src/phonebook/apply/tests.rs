@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    delivery::{ConfigurationItem, Progress, build},
+    delivery::{ConfigurationItem, Progress, RestoreRecord, build},
     identity::{DeviceId, DeviceKey, SubscriberId},
     phonebook::{Device, DeviceView, EF_ADN, FilePath, Page, Subscriber, history, restore},
 };
@@ -504,9 +504,19 @@ fn a_resynchronisation_that_would_empty_too_much_is_held() {
     assert!(!centre.sweep() && centre.card.open.is_empty());
 }
 
+fn plan(
+    centre: &Centre,
+    book: &restore::Book,
+    target: &restore::Book,
+    selection: &restore::Selection,
+) -> Vec<RestoreRecord> {
+    let monitor = &centre.card.view.state.monitor;
+    restore::plan(restore::Origin { book, monitor }, target, monitor, selection).unwrap()
+}
+
 fn restore_action(centre: &mut Centre, selection: &restore::Selection) {
     let book = centre.book();
-    let records = restore::plan(&book, &book, &centre.card.view.state.monitor, selection).unwrap();
+    let records = plan(centre, &book, &book, selection);
     let context = Context { now: centre.now, ids: &centre.ids, policy: &centre.policy };
     let action = new_action(&centre.card, Content::Restore { records }, Bearer::Sms, &Bytes::new(), context);
     centre.card.open.push(action);
@@ -559,7 +569,7 @@ fn a_restore_acknowledgement_writes_the_book_and_a_refusal_is_reported() {
     centre.receive(&card.backup(1, &empty()));
     assert_eq!(centre.record(1), None);
     let (book, past) = (centre.book(), history::as_of(&centre.book(), &centre.newest_first(), before));
-    let records = restore::plan(&past, &book, &centre.card.view.state.monitor, &restore::Selection::All).unwrap();
+    let records = plan(&centre, &past, &book, &restore::Selection::All);
     let context = Context { now: centre.now, ids: &centre.ids, policy: &centre.policy };
     let action = new_action(&centre.card, Content::Restore { records }, Bearer::Sms, &Bytes::new(), context);
     centre.card.open.push(action);
@@ -719,7 +729,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// Restores the book of an earlier moment to the card, message by message.
 fn restore_to(centre: &mut Centre, card: &mut ModelCard, source: &restore::Book) {
     let target = centre.book();
-    let plan = restore::plan(source, &target, &centre.card.view.state.monitor, &restore::Selection::All).unwrap();
+    let plan = plan(centre, source, &target, &restore::Selection::All);
     if plan.is_empty() {
         return;
     }
