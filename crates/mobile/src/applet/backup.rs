@@ -148,10 +148,14 @@ impl BackupApplet {
 
     /// Notes the content in the checksum table, as far as the table may grow (CID 0x07).
     pub(super) fn apply_checksum(&mut self, key: Key, data: &[u8]) {
-        let known = self.eeprom.checksums.get(key.monitor_index, key.record_number).is_some();
-        if known || !self.is_table_full() {
+        if self.has_checksum_place(key) {
             self.eeprom.checksums.apply_record(key.monitor_index, key.record_number, data);
         }
+    }
+
+    /// Whether the record has a checksum row or may get one (CID 0x07).
+    pub(super) fn has_checksum_place(&self, key: Key) -> bool {
+        !self.is_table_full() || self.eeprom.checksums.get(key.monitor_index, key.record_number).is_some()
     }
 
     fn limit(&self) -> usize {
@@ -226,6 +230,7 @@ impl BackupApplet {
                 Err(NotAdded::Full) => break,
                 Err(NotAdded::TooLong { .. }) => {
                     self.forget_record(key);
+                    self.eeprom.checksums.remove(monitor_index, record_number);
                     self.report(key, reason::PERMANENT_FAILURE, Reason::BadDataLengthOrOffset);
                 }
             }

@@ -37,8 +37,6 @@ pub struct Configuration {
     pub retry_preset: u8,
     /// Most rows that the checksum table may have (CID 0x07).
     pub checksum_rows_max: u16,
-    /// Mode, blocks per message, delay (CID 0x0D): kept for the asynchronous mode, which this applet does not run.
-    pub asynchronous: Option<(u8, u8, u16)>,
 }
 
 impl Default for Configuration {
@@ -52,7 +50,6 @@ impl Default for Configuration {
             fast_seconds: 1,
             retry_preset: 5,
             checksum_rows_max: u16::MAX,
-            asynchronous: None,
         }
     }
 }

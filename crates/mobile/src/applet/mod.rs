@@ -331,16 +331,20 @@ impl Applet for BackupApplet {
     }
 }
 
-/// Row 0: all of EF_ADN; row 1: all of EF_EXT1, so that long numbers come back whole.
+/// All of EF_ADN, then all of EF_EXT1, so that long numbers come back whole: one row each unless the records are longer
+/// than a row may be (D-26).
 #[must_use]
 pub fn default_monitor_table(files: &FileSystem) -> MonitorTable {
-    let whole = |path: Path| MonitorRow {
-        df: path.df,
-        ef: path.ef,
-        record_offset: 0,
-        record_count: files.records(path).unwrap_or(0),
-        data_offset: 0,
-        data_octets: files.record_octets(path).unwrap_or(0),
+    let rows = |path: Path| {
+        let record_octets = files.record_octets(path).unwrap_or(0);
+        (0..record_octets).step_by(MonitorRow::DATA_OCTETS_MAX.into()).map(move |data_offset| MonitorRow {
+            df: path.df,
+            ef: path.ef,
+            record_offset: 0,
+            record_count: files.records(path).unwrap_or(0),
+            data_offset: data_offset.into(),
+            data_octets: (record_octets - data_offset).min(MonitorRow::DATA_OCTETS_MAX),
+        })
     };
-    MonitorTable::new(vec![whole(EF_ADN), whole(EF_EXT1)])
+    MonitorTable::new(rows(EF_ADN).chain(rows(EF_EXT1)).collect())
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use link::{
     addressable::AddressedRecord,
-    checksum_table::ChecksumTable,
+    checksum_table::{ChecksumRow, ChecksumTable},
     configuration::{ConfigurationItem, Item},
     file_result::FileResult,
     monitor::MonitorRow,
@@ -127,7 +127,7 @@ impl BackupApplet {
                 self.eeprom.counts.records_restored += 1;
                 FileResult::success(path.df, path.ef, number)
             }
-            Err(error) => failure(path, number, reason_of(error)),
+            Err(error) => failure(path, number, reason_of(error, number)),
         }
     }
 
@@ -162,9 +162,7 @@ impl BackupApplet {
             }
             Item::MonitorRow { index, row } => return self.set_row(files, index, row),
             Item::ChecksumTableSize(rows) => self.resize_checksums(rows),
-            Item::ChecksumRow(row) => {
-                self.eeprom.checksums.set(row.monitor_index, row.record_number, row.checksum);
-            }
+            Item::ChecksumRow(row) => return self.set_checksum_row(files, row),
             Item::ClearChecksums { index } => self.clear_checksums(files, index),
             Item::Resynchronise { index: None } => self.scan_all(),
             Item::Resynchronise { index: Some(index) } => {
@@ -177,11 +175,9 @@ impl BackupApplet {
                 self.eeprom.configuration.normal_seconds = normal_seconds;
                 self.eeprom.configuration.fast_seconds = fast_seconds;
             }
-            Item::RetryPreset(0) => return false,
+            // This applet does not run the asynchronous mode.
+            Item::RetryPreset(0) | Item::Asynchronous { .. } => return false,
             Item::RetryPreset(preset) => self.eeprom.configuration.retry_preset = preset,
-            Item::Asynchronous { mode, blocks_per_message, delay } => {
-                self.eeprom.configuration.asynchronous = Some((mode, blocks_per_message, delay));
-            }
         }
         true
     }
@@ -195,22 +191,40 @@ impl BackupApplet {
         }
     }
 
-    /// CID 0x09. Once its checksum row is gone nothing tells of a deletion that still waits for its turn.
+    /// CID 0x08: only for a record that is monitored, and within the size of CID 0x07.
+    fn set_checksum_row(&mut self, files: &FileSystem, row: ChecksumRow) -> bool {
+        let key = Key { monitor_index: row.monitor_index, record_number: row.record_number };
+        let is_taken = self.has_checksum_place(key) && self.content(files, key).is_some();
+        if is_taken {
+            self.eeprom.checksums.set(row.monitor_index, row.record_number, row.checksum);
+        }
+        is_taken
+    }
+
+    /// CID 0x09. Only its row tells of a deletion that still waits for its turn: that row stays until the deletion has been
+    /// placed, as the centre has the record until then (D-20).
     fn clear_checksums(&mut self, files: &FileSystem, index: Option<u8>) {
         let rows = self.eeprom.checksums.rows();
         let rows = rows.filter(|row| index.is_none_or(|index| row.monitor_index == index));
-        let keys = rows.map(|row| Key { monitor_index: row.monitor_index, record_number: row.record_number });
-        let is_empty = |key: &Key| self.content(files, *key).is_some_and(|data| link::record::is_empty(&data));
-        let deleted: Vec<Key> = keys.filter(is_empty).collect();
-        for key in deleted {
-            self.queue_event(Event::Record { key, cause: Cause::Resynchronise });
-        }
+        let key_of = |row: &ChecksumRow| Key { monitor_index: row.monitor_index, record_number: row.record_number };
+        let is_empty =
+            |row: &&ChecksumRow| self.content(files, key_of(row)).is_some_and(|data| link::record::is_empty(&data));
+        let deleted: Vec<ChecksumRow> = rows.filter(is_empty).copied().collect();
         self.eeprom.checksums.clear(index);
+        for row in deleted {
+            self.eeprom.checksums.set(row.monitor_index, row.record_number, row.checksum);
+            self.queue_event(Event::Record { key: key_of(&row), cause: Cause::Resynchronise });
+        }
     }
 
-    /// S2-CG-07. A row must name a linear file that exists, or watch nothing.
+    /// S2-CG-07. A row must name a linear file that exists, reach no further than its records and take no more octets than
+    /// a message has room for (D-26), or watch nothing.
     fn set_row(&mut self, files: &FileSystem, index: u8, row: MonitorRow) -> bool {
-        if row.is_enabled() && files.record_octets(Path { df: row.df, ef: row.ef }).is_none() {
+        let record_octets = files.record_octets(Path { df: row.df, ef: row.ef });
+        let end = usize::from(row.data_offset) + usize::from(row.data_octets);
+        let fits = row.data_octets <= MonitorRow::DATA_OCTETS_MAX
+            && record_octets.is_some_and(|octets| end <= usize::from(octets));
+        if row.is_enabled() && !fits {
             return false;
         }
         if self.eeprom.monitor.row(index) != Some(&row) {
@@ -244,10 +258,11 @@ fn failure(path: Path, record_number: u8, reason: Reason) -> FileResult {
     FileResult { df, ef, record_number, result: reason::PERMANENT_FAILURE, reason: reason.code() }
 }
 
-fn reason_of(error: FileError) -> Reason {
+/// D-11. A transparent file (record number 0) has no records: out of range is its offset.
+fn reason_of(error: FileError, record_number: u8) -> Reason {
     match error {
         FileError::NotFound => Reason::UnknownFile,
-        FileError::OutOfRange => Reason::RecordOutOfRange,
-        FileError::WrongKind | FileError::WrongLength { .. } => Reason::BadDataLengthOrOffset,
+        FileError::OutOfRange if record_number > 0 => Reason::RecordOutOfRange,
+        FileError::OutOfRange | FileError::WrongKind | FileError::WrongLength { .. } => Reason::BadDataLengthOrOffset,
     }
 }

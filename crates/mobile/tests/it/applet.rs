@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use link::configuration::IsdnAddress;
+use link::{
+    configuration::IsdnAddress,
+    monitor::{MonitorRow, MonitorTable},
+};
 use mobile::applet::{
     BackupApplet, default_monitor_table,
     memory::{Configuration, Results, Work},
@@ -125,4 +128,22 @@ fn the_four_tasks_have_their_order() {
     assert_eq!(rig.sent.len(), 1);
     rig.poll();
     assert_eq!(rig.sent[1], hex("20 7F106F3A 09 0000"), "4: the acknowledgement");
+}
+
+/// What no message takes is not in the book of the centre: nor is its checksum in the table (D-20).
+#[test]
+fn a_record_too_long_for_a_message_leaves_no_checksum() {
+    let mut files = FileSystem::new();
+    files.add_linear(EF_ADN, 200, 2);
+    let row = MonitorRow { df: EF_ADN.df, ef: EF_ADN.ef, record_count: 2, data_octets: 200, ..MonitorRow::default() };
+    let centre_isdn = IsdnAddress::new(0x91, CENTRE);
+    let configuration = Configuration { centre_isdn, ..Configuration::default() };
+    let mut applet = BackupApplet::new(configuration, MonitorTable::new(vec![row]));
+    commands(&mut applet, &mut files, true);
+    files.set_record(EF_ADN, 1, &[0x41; 200]).unwrap();
+    applet.file_updated(&mut files, EF_ADN, 1);
+    (0..6).for_each(|_| applet.status(&mut files));
+    let sent = commands(&mut applet, &mut files, true);
+    assert_eq!(sent.iter().map(payload).collect::<Vec<_>>(), [hex("48 7F106F3A 01 0203")]);
+    assert!(applet.eeprom().checksums.is_empty() && !applet.pending());
 }

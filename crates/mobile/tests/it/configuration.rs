@@ -36,7 +36,7 @@ fn five_items_take_five_status_events_then_comes_the_acknowledgement() {
     assert!(rig.station.eeprom().acknowledgement_flag() && rig.station.eeprom().job.is_none());
     assert!(rig.sent.is_empty());
     rig.poll();
-    assert_eq!(rig.sent, [hex("38 0B00 0C00 0D00 0400 0700")]);
+    assert_eq!(rig.sent, [hex("38 0B00 0C00 0D02 0400 0700")]);
     assert!(!rig.station.eeprom().acknowledgement_flag());
 }
 
@@ -133,4 +133,16 @@ fn clear_and_resynchronise_send_everything_again() {
     let expected = message(&[&[0x0A, 0, 1], &bob(), &[0, 2], &home(), &[0x8B, 0x64]]);
     assert!(rig.sent.contains(&expected));
     assert!(rig.sent.contains(&hex("38 0900 0A00")));
+}
+
+/// Covers: S2-CG-05
+#[test]
+fn a_checksum_row_beyond_the_table_or_outside_the_monitored_records_is_refused() {
+    let mut rig = Rig::with(StationConfig { service_on: false, ..StationConfig::default() });
+    rig.receive(&hex("30 070002 08 0001 1111 08 0002 2222 08 0003 3333 08 0001 4444"));
+    rig.polls(8);
+    rig.receive(&hex("30 070005 08 0901 1111 08 0065 2222 08 0003 3333"));
+    rig.polls(8);
+    assert_eq!(rig.sent, [hex("38 0700 0800 0800 0802 0800"), hex("38 0700 0802 0802 0800")]);
+    assert_eq!(rig.station.eeprom().checksums.to_octets(), hex("00014444 00022222 00033333"));
 }

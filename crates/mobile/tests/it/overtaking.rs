@@ -1,7 +1,8 @@
 //! Answers that come late, restores over changes that wait, and messages that cannot leave.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
+use link::message::Message;
 use mobile::{Bearer, Input, Output, Station, StationConfig, applet::memory::Flight};
 use uicc::files::EF_ADN;
 
@@ -166,9 +167,11 @@ fn a_deletion_that_waits_outlives_the_clearing_of_the_checksums() {
     (1..=5).for_each(|number| rig.edit(number, &[0xFF; 28]));
     rig.receive(&hex("30 09FF"));
     rig.polls(3);
-    assert!(rig.station.eeprom().checksums.is_empty());
+    let left: Vec<u8> = rig.station.eeprom().checksums.rows().map(|row| row.record_number).collect();
+    assert_eq!(left, [5], "as the centre has it: D-20");
     rig.network_ok = true;
     rig.polls(30);
+    assert!(rig.station.eeprom().checksums.is_empty());
     let told: Vec<u8> = rig
         .sent
         .iter()
@@ -176,6 +179,51 @@ fn a_deletion_that_waits_outlives_the_clearing_of_the_checksums() {
         .flat_map(|sent| sent[1..].chunks(30).map(|each| *each.get(1).unwrap_or(&0)).collect::<Vec<_>>())
         .collect();
     assert!((1..=5).all(|number| told.contains(&number)), "{told:?}");
+}
+
+/// More deletions wait than the event buffer holds when the centre clears the checksums and asks for everything (D-62).
+#[test]
+fn deletions_beyond_the_event_buffer_outlive_the_clearing_of_the_checksums() {
+    let mut rig = Rig::with(StationConfig { bearer: Bearer::Ip, ..StationConfig::default() });
+    (1..=100).for_each(|number| rig.edit(number, &bob()));
+    let mut book = BTreeSet::new();
+    exchange(&mut rig, &mut book);
+    assert_eq!(book.len(), 100);
+    rig.receive(&hex("30 0400"));
+    rig.polls(5);
+    rig.network_ok = false;
+    (1..=100).for_each(|number| rig.edit(number, &[0xFF; 28]));
+    rig.receive(&hex("30 09FF 0AFF"));
+    rig.polls(5);
+    rig.network_ok = true;
+    exchange(&mut rig, &mut book);
+    assert!(book.is_empty(), "{} deletions were never sent: {book:?}", book.len());
+    assert!(rig.station.eeprom().checksums.is_empty() && !rig.station.pending());
+}
+
+/// The centre's part until nothing waits: it keeps the numbers of the records that are not empty, and acknowledges.
+fn exchange(rig: &mut Rig, book: &mut BTreeSet<u8>) {
+    for _ in 0..1000 {
+        let sent: Vec<_> = rig.sent.drain(..).chain(rig.sent_on_ip.drain(..)).collect();
+        for payload in sent {
+            let monitor = rig.station.eeprom().monitor.clone();
+            let Ok(Message::Backup { records, .. }) = Message::decode(&payload, &monitor) else { continue };
+            let mut acknowledgement = vec![0x10];
+            for record in records {
+                acknowledgement.extend([record.monitor_index, record.record_number, 0]);
+                if record.is_empty() {
+                    book.remove(&record.record_number);
+                } else {
+                    book.insert(record.record_number);
+                }
+            }
+            rig.input(Input::IpPayload(acknowledgement.into()));
+        }
+        if !rig.station.pending() {
+            return;
+        }
+        rig.poll();
+    }
 }
 
 #[test]

@@ -157,3 +157,12 @@ fn an_overflowing_inbound_buffer_is_answered_busy() {
     assert!(rig.sent.iter().any(|each| each.first() == Some(&0x48) && each.ends_with(&[1, 7])));
     assert!(!rig.station.pending());
 }
+
+/// An offset beyond the end is a bad offset, in a transparent file as in a record (D-11).
+#[test]
+fn an_offset_beyond_a_transparent_file_is_a_bad_offset() {
+    let mut rig = Rig::new();
+    rig.receive(&hex("28 7F206F07 00 0009 01 AA 7F106F3A 01 001C 01 AA 7F106F3A 65 0000 01 AA 7F106F3A 00 0000 01 AA"));
+    rig.polls(8);
+    assert!(rig.sent.contains(&hex("20 7F206F07 00 0203 7F106F3A 01 0203 7F106F3A 65 0202 7F106F3A 00 0203")));
+}

@@ -1,5 +1,7 @@
 //! Rows of the monitor table: their edges, and two rows over one file.
 
+use mobile::StationConfig;
+
 use crate::rig::{Rig, bob, hex, home, message};
 
 /// A station whose only row covers records 2 and 3, octets 0 to 27.
@@ -62,4 +64,28 @@ fn an_unknown_index_ends_a_restore_there() {
     rig.polls(6);
     assert_eq!(rig.station.contacts().len(), 1);
     assert!(rig.sent.contains(&hex("20 7F106F3A 010000 00000000 020204")));
+}
+
+/// Covers: S2-CG-05, S2-CF-04
+#[test]
+fn a_row_reaches_no_further_than_its_records_and_137_octets() {
+    let mut rig = Rig::new();
+    // EF_ADN has records of 28 octets, EF_SMS of 176.
+    rig.receive(&hex("30 0600 7F106F3A 0064 0001 1C 0600 7F106F3A 0064 0001 1B 0602 7F106F3C 0014 0000 8A"));
+    rig.polls(6);
+    rig.receive(&hex("30 0602 7F106F3C 0014 0000 89 0603 7F106F3C 0014 0089 28 0603 7F106F3C 0014 0089 27"));
+    rig.polls(6);
+    assert_eq!(rig.sent, [hex("38 0602 0600 0602"), hex("38 0600 0602 0600")]);
+    let rows: Vec<_> = rig.station.eeprom().monitor.rows().map(|(_, row)| (row.data_offset, row.data_octets)).collect();
+    assert_eq!(rows, [(1, 27), (0, 13), (0, 137), (137, 39)]);
+}
+
+/// Covers: S2-CF-04
+#[test]
+fn a_new_card_with_long_records_has_rows_of_at_most_137_octets() {
+    let rig = Rig::with(StationConfig { alpha_octets: 241, ..StationConfig::default() });
+    let monitor = &rig.station.eeprom().monitor;
+    let rows: Vec<_> = monitor.rows().map(|(_, row)| (row.ef, row.data_offset, row.data_octets)).collect();
+    assert_eq!(rows, [(0x6F3A, 0, 137), (0x6F3A, 137, 118), (0x6F4A, 0, 13)]);
+    assert_eq!(monitor.to_octets().len(), 3 * 9);
 }

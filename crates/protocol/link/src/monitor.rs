@@ -17,6 +17,9 @@ pub struct MonitorRow {
 impl MonitorRow {
     /// Octets of an encoded row.
     pub const OCTETS: usize = 9;
+    /// Octets of a record that one row may take, so that the record fits a short message; longer records have several
+    /// rows (D-26).
+    pub const DATA_OCTETS_MAX: u8 = 137;
 
     /// Whether the row watches anything at all (D-18).
     #[must_use]
