@@ -33,10 +33,9 @@ impl Station {
     pub fn write_contact(&mut self, record_number: u8, contact: &Contact) -> Result<(), ContactError> {
         let refused = ContactError::Refused { record_number };
         let old = self.chain_of(record_number).ok_or(refused)?;
-        let is_free = |octets: &Vec<u8>| octets.iter().all(|&octet| octet == 0xFF);
         let free: Vec<u8> = (1..=u8::MAX)
             .zip(self.all_records(EF_EXT1))
-            .filter(|(number, octets)| is_free(octets) || old.contains(number))
+            .filter(|(number, octets)| is_free_extension(octets) || old.contains(number))
             .map(|(number, _)| number)
             .take(extensions_needed(&contact.number))
             .collect();
@@ -77,4 +76,10 @@ impl Station {
         let records = self.card.files().records(path).unwrap_or(0);
         (1..=records).map_while(|number| self.read_record(path, number)).collect()
     }
+}
+
+/// No record type: FF, or 00 as cards come (TS 51.011 annex E), and nothing else in it.
+fn is_free_extension(record: &[u8]) -> bool {
+    let Some((record_type, content)) = record.split_first() else { return false };
+    matches!(record_type, 0x00 | 0xFF) && content.iter().all(|&octet| octet == 0xFF)
 }

@@ -133,10 +133,11 @@ impl Station {
         self.outputs.pop_front()
     }
 
-    /// When [`Input::Tick`] is due; `None` while switched off.
+    /// When [`Input::Tick`] is due: a poll, or the end of the wait for the network. `None` while switched off.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Duration> {
-        self.is_on.then_some(self.next_poll)
+        let answer = self.submit.as_ref().map_or(Duration::MAX, |submit| submit.until);
+        self.is_on.then_some(self.next_poll.min(answer))
     }
 
     /// Anything queued, unsent or unacknowledged, or a restore under way.

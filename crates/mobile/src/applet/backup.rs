@@ -13,7 +13,7 @@ use link::{
 use uicc::files::{FileSystem, Path};
 
 use super::{
-    BackupApplet, Purpose,
+    BackupApplet, Purpose, Sending,
     memory::{Cause, EVENTS_MAX, Event, Key, Scan},
 };
 
@@ -108,7 +108,7 @@ impl BackupApplet {
         if cause == Cause::Change && !self.differs(key, &data) {
             return true;
         }
-        if matches!(self.sending, Some(Purpose::Backup(_))) {
+        if matches!(self.sending, Sending::Queued(Purpose::Backup(_)) | Sending::Given(Purpose::Backup(_))) {
             return false;
         }
         let has_place = self.eeprom.outbound.contains(&key) || self.fits(data.len());
@@ -199,7 +199,7 @@ impl BackupApplet {
             return false;
         }
         self.eeprom.counter = self.eeprom.counter.saturating_add(1);
-        if self.eeprom.counter < self.eeprom.configuration.retry_preset || self.sending.is_some() {
+        if self.eeprom.counter < self.eeprom.configuration.retry_preset || self.is_sending() {
             return false;
         }
         let Some((payload, sent)) = self.build_backup(files) else { return false };

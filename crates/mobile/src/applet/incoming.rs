@@ -8,7 +8,7 @@ use link::{
     reason,
     reason::Reason,
 };
-use sms::Deliver;
+use sms::{Address, Deliver, numbering_plan, type_of_number};
 
 use super::{
     BackupApplet,
@@ -18,9 +18,9 @@ use super::{
 impl BackupApplet {
     /// An SMS-DELIVER: only the configured centre is heard (S2-AK-07).
     pub(super) fn receive_sms(&mut self, tpdu: &[u8]) {
-        let centre = self.eeprom.configuration.centre_isdn.as_ref().map(|centre| centre.digits());
-        let deliver = Deliver::decode(tpdu).ok();
-        let deliver = deliver.filter(|deliver| centre.as_deref() == Some(deliver.originator.digits()));
+        let centre = self.route().destination();
+        let is_centre = |from: &Address| centre.as_ref().is_some_and(|centre| is_same_number(centre, from));
+        let deliver = Deliver::decode(tpdu).ok().filter(|deliver| is_centre(&deliver.originator));
         match deliver {
             Some(deliver) if deliver.user_data.has_header() => self.refuse(Reason::Unsupported),
             Some(deliver) => self.receive(deliver.user_data.body()),
@@ -83,9 +83,25 @@ impl BackupApplet {
             // The monitor table has changed since it came.
             Err(malformed) => return self.refuse(malformed.reason()),
         };
-        self.eeprom.restore_flag = matches!(results, Results::Restore(_));
         let acknowledgement = Acknowledgement { results, route: self.route() };
         self.eeprom.job = Some(Job { work, pointer: 0, acknowledgement });
         self.ask_interval(true);
     }
+}
+
+/// Text is no number, whatever its characters.
+fn is_same_number(one: &Address, other: &Address) -> bool {
+    one.ton() != type_of_number::ALPHANUMERIC && normalised(one) == normalised(other)
+}
+
+/// Type, plan and digits, one form for each number: 00 is the international prefix (D-70), and an unknown plan is that of
+/// telephone numbers.
+fn normalised(address: &Address) -> (u8, u8, &str) {
+    let prefixed = address.digits().strip_prefix("00");
+    let (ton, digits) = match (address.ton(), prefixed) {
+        (type_of_number::UNKNOWN | type_of_number::INTERNATIONAL, Some(rest)) => (type_of_number::INTERNATIONAL, rest),
+        (ton, _) => (ton, address.digits()),
+    };
+    let npi = if address.npi() == numbering_plan::UNKNOWN { numbering_plan::ISDN } else { address.npi() };
+    (ton, npi, digits)
 }

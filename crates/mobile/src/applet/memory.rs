@@ -14,6 +14,7 @@ use link::{
     monitor::MonitorTable,
     record::{Record, RefusedTail},
 };
+use sms::{Address, type_of_number};
 
 /// Capacity of the event buffer (D-42).
 pub const EVENTS_MAX: usize = 32;
@@ -184,6 +185,27 @@ pub struct Route {
     pub centre_ip: Option<SocketAddr>,
 }
 
+impl Route {
+    /// The centre's address for short messages; `None` without one.
+    #[must_use]
+    pub fn destination(&self) -> Option<Address> {
+        self.centre_isdn.as_ref().and_then(address)
+    }
+
+    /// Whether a message can be made for it. The phone knows a centre for IP by itself.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.bearer == Bearer::Ip || self.destination().is_some()
+    }
+}
+
+/// The number as an address of a TPDU; `None` for text (TON 5), which is no number to send to, and for what is too long.
+#[must_use]
+pub fn address(isdn: &IsdnAddress) -> Option<Address> {
+    let (ton, npi) = ((isdn.ton_npi >> 4) & 7, isdn.ton_npi & 0xF);
+    Address::new(ton, npi, &isdn.digits()).ok().filter(|_| ton != type_of_number::ALPHANUMERIC)
+}
+
 /// Everything that survives power-off.
 #[derive(Clone, Debug, Default)]
 pub struct Eeprom {
@@ -200,8 +222,6 @@ pub struct Eeprom {
     pub in_flight: Vec<InFlight>,
     pub inbound: VecDeque<Bytes>,
     pub job: Option<Job>,
-    /// S2-RS-03.
-    pub restore_flag: bool,
     /// Waits to be sent: this is the acknowledgement flag (S2-RS-12).
     pub acknowledgement: Option<Acknowledgement>,
     /// Backed up after their restore and before its acknowledgement left. The centre writes the restored content into its
@@ -215,6 +235,13 @@ pub struct Eeprom {
 }
 
 impl Eeprom {
+    /// The restore flag (S2-RS-03): set while the restore/configuration buffer holds a restore, clear with a configuration.
+    #[must_use]
+    pub fn restore_flag(&self) -> bool {
+        let work = self.job.as_ref().map(|job| &job.work);
+        matches!(work, Some(Work::Restore { .. } | Work::AddressableRestore(_)))
+    }
+
     /// The acknowledgement flag (S2912).
     #[must_use]
     pub fn acknowledgement_flag(&self) -> bool {

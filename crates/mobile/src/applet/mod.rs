@@ -19,7 +19,7 @@ use link::{
     message::Message,
     monitor::{MonitorRow, MonitorTable},
 };
-use sms::{Address, DataCoding, ProtocolId, Submit, UserData, ValidityPeriod};
+use sms::{DataCoding, ProtocolId, Submit, UserData, ValidityPeriod};
 use uicc::{
     applet::Applet,
     files::{EF_ADN, EF_EXT1, FileSystem, Path},
@@ -37,19 +37,23 @@ const IP_OUT_MAX: usize = 8;
 #[derive(Clone, Debug)]
 pub struct BackupApplet {
     eeprom: Eeprom,
-    commands: VecDeque<Queued>,
-    /// Fetched, not yet answered.
-    current: Option<Option<Purpose>>,
-    /// The message that the phone has been given and has not reported on.
-    sending: Option<Purpose>,
+    commands: VecDeque<ProactiveCommand>,
+    sending: Sending,
+    /// Seconds of the POLL INTERVAL asked for last; `None` when the phone did not carry it out.
+    interval_asked: Option<u8>,
     ip_out: VecDeque<Bytes>,
     message_reference: u8,
 }
 
-#[derive(Clone, Debug)]
-struct Queued {
-    command: ProactiveCommand,
-    purpose: Option<Purpose>,
+/// The short message on its way to the phone: one at a time.
+#[derive(Clone, Debug, Default)]
+enum Sending {
+    #[default]
+    Nothing,
+    /// Among the commands.
+    Queued(Purpose),
+    /// The phone has it and has not reported on it.
+    Given(Purpose),
 }
 
 /// What a message that is being sent carries, so that its success can be noted.
@@ -77,8 +81,8 @@ impl BackupApplet {
         let mut applet = Self {
             eeprom,
             commands: VecDeque::new(),
-            current: None,
-            sending: None,
+            sending: Sending::Nothing,
+            interval_asked: None,
             ip_out: VecDeque::new(),
             message_reference: 0,
         };
@@ -103,25 +107,22 @@ impl BackupApplet {
             || eeprom.job.is_some()
             || eeprom.acknowledgement_flag()
             || eeprom.restore_requested
-            || self.sending.is_some()
+            || self.is_sending()
     }
 
     /// After power-on: the menu, and the poll interval that the state asks for.
     fn start(&mut self) {
         let items = vec![(MENU_RESTORE, "Restore".to_owned())];
-        self.command(ProactiveCommand::SetUpMenu { title: "Backup".to_owned(), items });
+        self.commands.push_back(ProactiveCommand::SetUpMenu { title: "Backup".to_owned(), items });
         self.ask_interval(self.eeprom.job.is_some());
-    }
-
-    fn command(&mut self, command: ProactiveCommand) {
-        self.commands.push_back(Queued { command, purpose: None });
     }
 
     /// POLL INTERVAL (D-34).
     fn ask_interval(&mut self, fast: bool) {
         let configuration = &self.eeprom.configuration;
         let seconds = if fast { configuration.fast_seconds } else { configuration.normal_seconds };
-        self.command(ProactiveCommand::PollInterval(Duration::from_secs(seconds.into())));
+        self.interval_asked = Some(seconds);
+        self.commands.push_back(ProactiveCommand::PollInterval(Duration::from_secs(seconds.into())));
     }
 
     fn route(&self) -> Route {
@@ -147,8 +148,12 @@ impl BackupApplet {
         self.next_inbound();
     }
 
+    fn is_sending(&self) -> bool {
+        !matches!(self.sending, Sending::Nothing)
+    }
+
     fn may_send(&self) -> bool {
-        self.sending.is_none() && self.eeprom.pause == 0
+        !self.is_sending() && self.eeprom.pause == 0
     }
 
     /// S2-ER-01: error records go out as an outgoing message.
@@ -172,13 +177,21 @@ impl BackupApplet {
         true
     }
 
-    /// Task 4, S2912 to S2915: poll interval back first, then the acknowledgement, in as many messages as it needs.
+    /// Task 4, S2912 to S2915: poll interval back first, then the acknowledgement, in as many messages as it needs. When
+    /// there is no way back to where its message came from it goes where messages go now; when there is no way at all it is
+    /// given up, for it would keep the next restore or configuration waiting for ever.
     fn send_acknowledgement(&mut self) {
-        if !self.may_send() {
+        if !self.may_send() || self.eeprom.acknowledgement.is_none() {
             return;
         }
+        if self.interval_asked != Some(self.eeprom.configuration.normal_seconds) {
+            self.ask_interval(false);
+        }
         let Some(acknowledgement) = &self.eeprom.acknowledgement else { return };
-        let route = acknowledgement.route.clone();
+        let routes = [acknowledgement.route.clone(), self.route()];
+        let Some(route) = routes.into_iter().find(Route::is_usable) else {
+            return self.acknowledgement_sent(usize::MAX);
+        };
         let limit = match route.bearer {
             Bearer::Sms => link::SMS_OCTETS,
             Bearer::Ip => link::ip::PAYLOAD_OCTETS_MAX,
@@ -195,7 +208,6 @@ impl BackupApplet {
                 (Message::ConfigurationAcknowledgement { records }, count)
             }
         };
-        self.ask_interval(false);
         self.transmit(message.encode(), Purpose::Acknowledgement(count), &route);
     }
 
@@ -214,15 +226,13 @@ impl BackupApplet {
             self.sent(purpose, false);
             return;
         };
-        self.sending = Some(purpose.clone());
-        let command = ProactiveCommand::SendShortMessage { alpha: None, tpdu };
-        self.commands.push_back(Queued { command, purpose: Some(purpose) });
+        self.sending = Sending::Queued(purpose);
+        self.commands.push_back(ProactiveCommand::SendShortMessage { alpha: None, tpdu });
     }
 
     /// SMS-SUBMIT to the configured centre; `None` without an address.
     fn submit(&mut self, payload: &[u8], route: &Route) -> Option<Vec<u8>> {
-        let centre = route.centre_isdn.as_ref()?;
-        let destination = Address::new((centre.ton_npi >> 4) & 7, centre.ton_npi & 0xF, &centre.digits()).ok()?;
+        let destination = route.destination()?;
         let user_data = UserData::from_octets(payload).ok()?;
         self.message_reference = self.message_reference.wrapping_add(1);
         let submit = Submit {
@@ -241,7 +251,6 @@ impl BackupApplet {
 
     /// The phone's report on a message: done with it, or again after another retry interval (S2-BK-10).
     fn sent(&mut self, purpose: Purpose, ok: bool) {
-        self.sending = None;
         match purpose {
             Purpose::Backup(_) if !ok => self.eeprom.counter = 0,
             _ if !ok => self.eeprom.pause = self.eeprom.configuration.retry_preset,
@@ -302,14 +311,24 @@ impl Applet for BackupApplet {
     }
 
     fn next_command(&mut self, _files: &mut FileSystem) -> Option<ProactiveCommand> {
-        let Queued { command, purpose } = self.commands.pop_front()?;
-        self.current = Some(purpose);
+        let command = self.commands.pop_front()?;
+        if let ProactiveCommand::SendShortMessage { .. } = command {
+            self.sending = match std::mem::take(&mut self.sending) {
+                Sending::Queued(purpose) => Sending::Given(purpose),
+                other => other,
+            };
+        }
         Some(command)
     }
 
     fn terminal_response(&mut self, _files: &mut FileSystem, response: &TerminalResponse) {
-        if let Some(Some(purpose)) = self.current.take() {
-            self.sent(purpose, response.is_success());
+        match std::mem::take(&mut self.sending) {
+            Sending::Given(purpose) => self.sent(purpose, response.is_success()),
+            other => {
+                self.sending = other;
+                // Which command it was does not matter: asking for an interval twice does no harm.
+                self.interval_asked = self.interval_asked.filter(|_| response.is_success());
+            }
         }
     }
 
@@ -324,8 +343,8 @@ impl Applet for BackupApplet {
 
     fn reset(&mut self, _files: &mut FileSystem) {
         self.commands.clear();
-        self.current = None;
-        self.sending = None;
+        self.sending = Sending::Nothing;
+        self.interval_asked = None;
         self.ip_out.clear();
         self.start();
     }

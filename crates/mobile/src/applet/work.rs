@@ -20,7 +20,7 @@ use uicc::{
 use super::{
     BackupApplet,
     backup::monitored,
-    memory::{Cause, Event, Job, Key, Results, Work},
+    memory::{Cause, Event, Job, Key, Results, Work, address},
 };
 
 impl BackupApplet {
@@ -83,7 +83,7 @@ impl BackupApplet {
         paths.sort_unstable();
         paths.dedup();
         if !paths.is_empty() {
-            self.command(ProactiveCommand::Refresh { qualifier: REFRESH_FILE_CHANGE, files: paths });
+            self.commands.push_back(ProactiveCommand::Refresh { qualifier: REFRESH_FILE_CHANGE, files: paths });
         }
     }
 
@@ -153,7 +153,8 @@ impl BackupApplet {
         let Ok(item) = item.item() else { return false };
         match item {
             Item::ServiceState { on } => self.switch_service(on),
-            Item::CentreIsdn(address) => self.eeprom.configuration.centre_isdn = Some(address),
+            Item::CentreIsdn(isdn) if address(&isdn).is_none() => return false,
+            Item::CentreIsdn(isdn) => self.eeprom.configuration.centre_isdn = Some(isdn),
             Item::CentreIp(address) => self.eeprom.configuration.centre_ip = Some(address),
             Item::Bearer(bearer) => self.eeprom.configuration.bearer = bearer,
             Item::MonitorTableSize(rows) => {

@@ -84,6 +84,29 @@ fn a_failed_acknowledgement_is_kept() {
     assert!(!applet.pending());
 }
 
+/// The network takes nothing, again and again: the phone is asked for its interval once.
+#[test]
+fn the_poll_interval_is_asked_for_once() {
+    let (mut files, mut applet) = card();
+    applet.sms_pp_download(&mut files, &deliver_from(CENTRE, &message(&[&[0x18, 0, 1], &bob()])));
+    let mut asked = vec![];
+    let mut tries = 0;
+    for _ in 0..30 {
+        applet.status(&mut files);
+        while let Some(command) = applet.next_command(&mut files) {
+            let is_message = matches!(command, ProactiveCommand::SendShortMessage { .. });
+            tries += u32::from(is_message);
+            let result = if is_message { 0x35 } else { 0x00 };
+            applet.terminal_response(&mut files, &TerminalResponse::to(1, &command, result));
+            if let ProactiveCommand::PollInterval(interval) = command {
+                asked.push(interval.as_secs());
+            }
+        }
+    }
+    assert_eq!(asked, [1, 5], "in {tries} tries");
+    assert!(tries > 3 && applet.eeprom().acknowledgement_flag());
+}
+
 /// Covers: S2-RS-03, S2-RS-04, S2-RS-06, S2-CG-02
 #[test]
 fn the_flag_tells_restore_from_configuration() {
@@ -91,14 +114,14 @@ fn the_flag_tells_restore_from_configuration() {
     let fast = ProactiveCommand::PollInterval(Duration::from_secs(1));
     let restore = message(&[&[0x18, 0, 1], &bob(), &[0, 2], &home()]);
     applet.sms_pp_download(&mut files, &deliver_from(CENTRE, &restore));
-    assert!(applet.eeprom().restore_flag);
+    assert!(applet.eeprom().restore_flag());
     commands(&mut applet, &mut files, true);
     applet.sms_pp_download(&mut files, &deliver_from(CENTRE, &hex("30 0C05 0B0501")));
     assert_eq!(applet.eeprom().inbound.len(), 1, "waits (D-38)");
-    assert!(applet.eeprom().restore_flag);
+    assert!(applet.eeprom().restore_flag());
     applet.status(&mut files);
     let job = applet.eeprom().job.as_ref().unwrap();
-    assert!(!applet.eeprom().restore_flag, "the restore is done, the configuration in its place");
+    assert!(!applet.eeprom().restore_flag(), "the restore is done, the configuration in its place");
     assert_eq!(job.acknowledgement.results, Results::Configuration(vec![]));
     assert_eq!(commands(&mut applet, &mut files, true).last(), Some(&fast));
     (0..2).for_each(|_| applet.status(&mut files));
@@ -106,7 +129,8 @@ fn the_flag_tells_restore_from_configuration() {
     let sent = commands(&mut applet, &mut files, true);
     assert_eq!(payload(&sent[1]), hex("20 7F106F3A 01 0000 7F106F3A 02 0000"));
     applet.status(&mut files);
-    assert_eq!(payload(&commands(&mut applet, &mut files, true)[1]), hex("38 0C00 0B00"));
+    let sent = commands(&mut applet, &mut files, true);
+    assert_eq!(sent.iter().map(payload).collect::<Vec<_>>(), [hex("38 0C00 0B00")], "the interval is normal already");
     assert!(!applet.pending());
 }
 

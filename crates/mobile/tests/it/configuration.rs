@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use mobile::{Bearer, StationConfig};
+use mobile::{Bearer, Input, StationConfig};
 
-use crate::rig::{Rig, bob, hex, home, message};
+use crate::rig::{CENTRE, Rig, bob, hex, home, message};
 
 /// Covers: S2-CG-06
 #[test]
@@ -12,7 +12,7 @@ fn vector_11_is_answered_by_vector_12_on_the_old_channel() {
     let mut rig = Rig::with(StationConfig { service_on: false, ..StationConfig::default() });
     rig.receive(&hex("30 0101 0401 0600 7F106F3A 0064 0000 1C"));
     assert_eq!(rig.station.bearer(), Bearer::Sms);
-    assert!(!rig.station.eeprom().restore_flag);
+    assert!(!rig.station.eeprom().restore_flag());
     rig.polls(2);
     assert_eq!(rig.station.bearer(), Bearer::Ip);
     rig.polls(3);
@@ -145,4 +145,45 @@ fn a_checksum_row_beyond_the_table_or_outside_the_monitored_records_is_refused()
     rig.polls(8);
     assert_eq!(rig.sent, [hex("38 0700 0800 0800 0802 0800"), hex("38 0700 0802 0802 0800")]);
     assert_eq!(rig.station.eeprom().checksums.to_octets(), hex("00014444 00022222 00033333"));
+}
+
+/// Covers: S2-CG-05
+#[test]
+fn a_centre_address_that_no_message_can_have_is_refused() {
+    let mut rig = Rig::new();
+    // Text (TON 5): twelve characters are too long for an address, and none is a number.
+    rig.receive(&hex("30 02 07 D1 44 77 00 99 99 99 FF FF FF FF 02 03 D1 44 77 FF FF FF FF FF FF FF FF 0C06"));
+    rig.polls(6);
+    assert_eq!(rig.sent, [hex("38 0202 0202 0C00")]);
+    let isdn = rig.station.eeprom().configuration.centre_isdn.clone().unwrap();
+    assert_eq!((isdn.ton_npi, isdn.digits()), (0x91, CENTRE.to_owned()));
+    rig.receive(&hex("30 0C07"));
+    rig.polls(4);
+    assert_eq!(rig.sent[1..], [hex("38 0C00")]);
+}
+
+/// A card without a centre that hears over IP, its preferred channel SMS.
+fn without_centre() -> Rig {
+    Rig::with(StationConfig { centre_isdn: String::new(), ..StationConfig::default() })
+}
+
+#[test]
+fn an_acknowledgement_without_an_address_goes_where_the_configuration_says_now() {
+    let mut rig = without_centre();
+    rig.input(Input::IpPayload(hex("30 02 07 91 44 77 00 09 00 00 FF FF FF FF").into()));
+    rig.polls(3);
+    assert_eq!(rig.sent, [hex("38 0200")]);
+    assert!(!rig.station.pending());
+}
+
+#[test]
+fn an_acknowledgement_that_can_go_nowhere_does_not_block_what_follows() {
+    let mut rig = without_centre();
+    for preset in 6..=16 {
+        rig.input(Input::IpPayload(vec![0x30, 0x0C, preset].into()));
+        rig.polls(3);
+        assert_eq!(rig.station.eeprom().configuration.retry_preset, preset);
+    }
+    assert!(rig.sent.is_empty() && !rig.station.pending());
+    assert_eq!(rig.poll(), Duration::from_secs(5), "the normal interval");
 }

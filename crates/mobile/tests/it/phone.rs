@@ -70,6 +70,35 @@ fn a_network_that_never_answers_counts_as_a_failure() {
     assert_eq!(station.statistics().sms_sent, 0);
 }
 
+/// The phone polls every 200 s, but it waits for the network no longer than 60 s.
+#[test]
+fn the_end_of_the_wait_for_the_network_does_not_wait_for_a_poll() {
+    let poll_minimum = Duration::from_secs(200);
+    let mut station = Station::new(StationConfig { poll_minimum, ..StationConfig::default() });
+    assert!(station.update_record(uicc::files::EF_ADN, 1, &bob()));
+    let mut now = Duration::ZERO;
+    while station.poll_output().is_none() {
+        now = station.next_timeout().unwrap();
+        station.handle_input(Input::Tick, now);
+    }
+    let due = station.next_timeout().unwrap();
+    assert_eq!(due, now + Duration::from_secs(60));
+    station.handle_input(Input::Tick, due);
+    assert_eq!(station.statistics().sms_failed, 1);
+    assert_eq!(station.next_timeout(), Some(now + poll_minimum));
+}
+
+/// Some cards come with 00 and FF in their extension records (TS 51.011 annex E).
+#[test]
+fn an_extension_record_of_no_type_is_free() {
+    let mut rig = Rig::new();
+    let never_used = [&[0][..], &[0xFF; 12]].concat();
+    (1..=20).for_each(|number| assert!(rig.station.update_record(EF_EXT1, number, &never_used)));
+    let contact = Contact { name: "Long".to_owned(), number: "7".repeat(60) };
+    rig.station.write_contact(3, &contact).unwrap();
+    assert_eq!(rig.station.contacts(), [(3, contact)]);
+}
+
 #[test]
 fn extension_records_that_become_free_are_empty() {
     let mut rig = Rig::new();

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use mobile::{Bearer, Input, StationConfig};
+use sms::Address;
 use uicc::files::{EF_ADN, EF_SMSP};
 
-use crate::rig::{Rig, bob, deliver_from, hex, home, message, office};
+use crate::rig::{CENTRE, Rig, bob, deliver_as, deliver_from, hex, home, message, office};
 
 /// Covers: S2-RS-08, S2-RS-09
 #[test]
@@ -92,6 +93,33 @@ fn strangers_are_not_heard() {
     rig.input(Input::SmsDeliver(deliver_from("447700900001", &restore)));
     rig.polls(20);
     assert!(rig.station.contacts().is_empty() && rig.sent.is_empty());
+}
+
+/// Covers: S2-AK-07
+#[test]
+fn the_centre_is_known_by_the_whole_of_its_number() {
+    let restore = message(&[&[0x18, 0, 1], &bob()]);
+    let is_heard = |centre: &str, ton: u8, npi: u8, digits: &str| {
+        let mut rig = Rig::with(StationConfig { centre_isdn: centre.to_owned(), ..StationConfig::default() });
+        rig.centre = centre.to_owned();
+        rig.input(Input::SmsDeliver(deliver_as(Address::new(ton, npi, digits).unwrap(), &restore)));
+        rig.polls(3);
+        !rig.station.contacts().is_empty()
+    };
+    for (ton, npi, digits, expected) in [
+        (1, 1, CENTRE, true),
+        (1, 0, CENTRE, true),
+        (1, 1, "00447700900000", true),
+        (0, 1, "00447700900000", true),
+        (0, 1, CENTRE, false),
+        (2, 1, CENTRE, false),
+        (3, 1, CENTRE, false),
+        (1, 8, CENTRE, false),
+    ] {
+        assert_eq!(is_heard(CENTRE, ton, npi, digits), expected, "TON {ton}, NPI {npi}, {digits}");
+    }
+    assert!(is_heard("44770090000", 1, 1, "44770090000"));
+    assert!(!is_heard("44770090000", 5, 0, "44770090000"), "a text of the same characters");
 }
 
 /// Covers: S2-AR-01, S2-AR-02, S2-AR-03

@@ -31,12 +31,16 @@ pub fn message(parts: &[&[u8]]) -> Vec<u8> {
 }
 
 pub fn deliver_from(originator: &str, payload: &[u8]) -> Vec<u8> {
+    deliver_as(Address::international(originator).unwrap(), payload)
+}
+
+pub fn deliver_as(originator: Address, payload: &[u8]) -> Vec<u8> {
     let deliver = Deliver {
         more_messages: false,
         loop_prevention: false,
         reply_path: false,
         status_report_indication: false,
-        originator: Address::international(originator).unwrap(),
+        originator,
         protocol_id: PID_SIM_DATA_DOWNLOAD,
         data_coding: MT_DATA_CODING,
         time_stamp: TimeStamp([0x62, 0x11, 0x12, 0x31, 0x82, 0x62, 0]),
