@@ -13,7 +13,7 @@ pub struct AddressedRecord {
     pub record_number: u8,
     /// First octet that is written, from 0.
     pub data_offset: u16,
-    /// At most 255 octets on the wire; more are sent as further records at growing offsets.
+    /// At most 255 octets on the wire; more are sent as further records at growing offsets, up to 65 535.
     pub data: Bytes,
 }
 
@@ -41,26 +41,27 @@ impl AddressedRecord {
     }
 
     /// Cuts the record so that each piece fits a message of at most `limit` octets of its own (at least 10).
-    #[must_use]
-    pub fn split(&self, limit: usize) -> Vec<Self> {
-        let piece_octets = limit.saturating_sub(1 + Self::HEADER_OCTETS).clamp(1, DATA_OCTETS_MAX);
-        if self.data.len() <= piece_octets {
-            return vec![self.clone()];
-        }
-        let mut pieces = Vec::new();
-        let mut rest = self.data.clone();
-        let mut data_offset = self.data_offset;
-        while !rest.is_empty() {
-            let data = rest.split_to(piece_octets.min(rest.len()));
-            let length = u16::try_from(data.len()).unwrap_or(u16::MAX);
-            pieces.push(Self { data_offset, data, ..*self });
-            data_offset = data_offset.saturating_add(length);
-        }
-        pieces
+    ///
+    /// # Errors
+    /// [`OffsetTooLarge`]: a piece would begin where no data offset reaches.
+    pub fn split(&self, limit: usize) -> Result<Vec<Self>, OffsetTooLarge> {
+        self.pieces(limit.saturating_sub(1 + Self::HEADER_OCTETS).clamp(1, DATA_OCTETS_MAX)).collect()
     }
 
+    /// At least one, however little data there is.
+    fn pieces(&self, piece_octets: usize) -> impl Iterator<Item = Result<Self, OffsetTooLarge>> {
+        let starts = (0..self.data.len().max(1)).step_by(piece_octets);
+        starts.map(move |start| {
+            let offset = usize::from(self.data_offset) + start;
+            let data_offset = u16::try_from(offset).map_err(|_| OffsetTooLarge { offset })?;
+            let end = self.data.len().min(start + piece_octets);
+            Ok(Self { data_offset, data: self.data.slice(start..end), ..*self })
+        })
+    }
+
+    /// Pieces that no data offset reaches are not written: [`Self::split`] tells of them.
     pub(crate) fn append_to(&self, octets: &mut Vec<u8>) {
-        for piece in self.split(1 + Self::HEADER_OCTETS + DATA_OCTETS_MAX) {
+        for piece in self.pieces(DATA_OCTETS_MAX).map_while(Result::ok) {
             octets.put_u16(piece.df);
             octets.put_u16(piece.ef);
             octets.put_u8(piece.record_number);
@@ -69,6 +70,13 @@ impl AddressedRecord {
             octets.put_slice(&piece.data);
         }
     }
+}
+
+/// The data goes on beyond the last octet that a 2-octet data offset can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a piece would have data offset {offset}, expected at most 65535")]
+pub struct OffsetTooLarge {
+    pub offset: usize,
 }
 
 /// Reads the records after the PID; at least one.

@@ -149,7 +149,8 @@ impl Message {
     }
 
     /// The octets. Records of backup and restore are written as they are: the builders are what trims and limits.
-    /// What an unknown index or CID refused is not written again.
+    /// What an unknown index or CID refused is not written again, nor what of an addressed record lies beyond the last data
+    /// offset.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut octets = vec![Pid::plain(self.message_type()).to_octet()];

@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use link::{
+    addressable::OffsetTooLarge,
     backup,
     message::{AckRecord, AddressedRecord, FileResult, MalformedMessage, Message, PartialChecksum, RefusedTail},
     monitor::MonitorTable,
     reason::Reason,
-    record::NotAdded,
+    record::{NotAdded, Record},
     restore,
 };
 
@@ -197,7 +198,7 @@ fn cut_off_records_of_fixed_length_are_malformed() {
 fn an_addressed_record_is_cut_into_pieces_that_fit() {
     let data: Bytes = (0..=u8::MAX).cycle().take(700).collect();
     let whole = AddressedRecord { df: 0x3F00, ef: 0x2F05, record_number: 0, data_offset: 10, data: data.clone() };
-    let pieces = whole.split(link::SMS_OCTETS);
+    let pieces = whole.split(link::SMS_OCTETS).expect("small offsets");
     assert_eq!(pieces.iter().map(|piece| piece.data.len()).collect::<Vec<_>>(), [131, 131, 131, 131, 131, 45]);
     assert_eq!(pieces[1].data_offset, 141);
     let joined: Vec<u8> = pieces.iter().flat_map(|piece| piece.data.to_vec()).collect();
@@ -212,15 +213,83 @@ fn an_addressed_record_is_cut_into_pieces_that_fit() {
     assert_eq!(records.iter().map(|each| each.data.len()).collect::<Vec<_>>(), [255, 255, 190]);
 }
 
+#[test]
+fn an_addressed_record_beyond_the_last_offset_is_an_error() {
+    let record = |data_offset, octets: usize| AddressedRecord {
+        df: 0x3F00,
+        ef: 0x2F05,
+        record_number: 0,
+        data_offset,
+        data: vec![0x41; octets].into(),
+    };
+    let offset_of_second = |data_offset| {
+        let pieces = record(data_offset, 132).split(link::SMS_OCTETS)?;
+        Ok(pieces.last().map(|piece| piece.data_offset))
+    };
+    assert_eq!(offset_of_second(65_535 - 131), Ok(Some(65_535)));
+    assert_eq!(offset_of_second(65_535 - 130), Err(OffsetTooLarge { offset: 65_536 }));
+    assert_eq!(record(65_535, 0).split(link::SMS_OCTETS), Ok(vec![record(65_535, 0)]));
+    let on_the_wire = Message::AddressableRestore { records: vec![record(65_535, 300)] }.encode();
+    assert_eq!(on_the_wire.len(), 1 + AddressedRecord::HEADER_OCTETS + 255, "nothing at a wrong offset");
+}
+
+/// The backup messages that these records fill, one after the other.
+fn backups(records: &[Record], new: impl Fn() -> backup::Builder) -> Vec<Vec<u8>> {
+    let mut messages = vec![];
+    let mut builder = new();
+    for each in records {
+        if builder.push(each) == Err(NotAdded::Full) {
+            messages.push(std::mem::replace(&mut builder, new()).finish(0xCE5B));
+            builder.push(each).expect("fits alone");
+        }
+    }
+    messages.push(builder.finish(0xCE5B));
+    messages
+}
+
 /// Covers: S2-MF-17
 #[test]
 fn the_bearers_differ_in_checksum_length_and_record_count_only() {
-    let records: Vec<_> = (1..=3).map(|number| record(0, number, vec![number; 28])).collect();
-    let built = |mut builder: backup::Builder| {
-        records.iter().for_each(|each| builder.push(each).expect("fits"));
-        builder.finish(0xCE5B)
+    for (count, data_octets, in_short_messages, checksum_octets) in [
+        (1, 135, vec![1], 2),
+        (1, 136, vec![1], 1),
+        (1, 137, vec![1], 0),
+        (4, 28, vec![4], 2),
+        (10, 28, vec![4, 4, 2], 2),
+    ] {
+        let records: Vec<_> = (1..=count).map(|number| record(0, number, vec![number; data_octets])).collect();
+        let short_messages = backups(&records, || backup::Builder::new(link::SMS_OCTETS));
+        let [on_ip] = &backups(&records, backup::Builder::on_ip)[..] else { panic!("more than one message") };
+        // Each message without its checksum and the length of that in the PID.
+        let common =
+            |message: &[u8]| (message[0] & !7, message[1..message.len() - usize::from(message[0] & 7)].to_vec());
+        let (types, bodies): (Vec<u8>, Vec<Vec<u8>>) = short_messages.iter().map(|message| common(message)).unzip();
+        assert_eq!(bodies.iter().map(|body| body.len() / (2 + data_octets)).collect::<Vec<_>>(), in_short_messages);
+        assert!(types.iter().all(|each| *each == common(on_ip).0));
+        assert_eq!(bodies.concat(), common(on_ip).1, "{count} records of {data_octets}");
+        assert!(short_messages.iter().all(|message| message[0] & 7 == checksum_octets));
+        assert_eq!(on_ip[0] & 7, 2);
+        if short_messages.len() == 1 && checksum_octets == 2 {
+            assert_eq!(short_messages[0], *on_ip);
+        }
+    }
+}
+
+/// Covers: S2-MF-17
+#[test]
+fn a_restore_is_the_same_on_both_bearers_but_for_the_number_of_records() {
+    let records: Vec<_> = (1..=6).map(|number| record(0, number, vec![number; 28])).collect();
+    let built = |limit, records: &[Record]| {
+        let mut builder = restore::Builder::new(limit);
+        let added = records.iter().take_while(|each| builder.push(each).is_ok()).count();
+        (added, builder.finish())
     };
-    assert_eq!(built(backup::Builder::new(link::SMS_OCTETS)), built(backup::Builder::on_ip()));
+    let (all, on_ip) = built(link::ip::PAYLOAD_OCTETS_MAX, &records);
+    let (first, first_message) = built(link::SMS_OCTETS, &records);
+    let (rest, second_message) = built(link::SMS_OCTETS, &records[first..]);
+    assert_eq!((all, first, rest), (6, 4, 2));
+    assert_eq!((first_message[0], second_message[0]), (on_ip[0], on_ip[0]));
+    assert_eq!([&first_message[1..], &second_message[1..]].concat(), on_ip[1..]);
 }
 
 #[test]
