@@ -325,30 +325,18 @@ fn addressed(records: &[centre::AddressedRecord]) -> Result<Vec<RestoreRecord>, 
     records.iter().enumerate().map(check).collect()
 }
 
-/// What was launched and not answered is open again; with `failed`, what the card refused too.
+/// What was launched and not answered is launched again; with `failed`, what the card refused too.
 fn reopen(content: &mut Content, failed: bool) {
-    let again = |progress: &mut Progress| match *progress {
-        Progress::InFlight => *progress = Progress::Open,
-        Progress::Failed(reason) if failed && ![REASON_BAD_LENGTH, REASON_NOT_IN_MONITOR_TABLE].contains(&reason) => {
-            *progress = Progress::Open;
+    content.reopen();
+    for progress in content.progresses_mut() {
+        if matches!(*progress, Progress::Failed(reason)
+            if failed && ![REASON_BAD_LENGTH, REASON_NOT_IN_MONITOR_TABLE].contains(&reason))
+        {
+            *progress = Progress::Again;
         }
-        _ => {}
-    };
-    match content {
-        Content::BackupAcknowledgement { .. } => {}
-        Content::Restore { records } | Content::AddressableRestore { records } => {
-            records.iter_mut().for_each(|record| again(&mut record.progress));
-        }
-        Content::Configuration { items } => items.iter_mut().for_each(|item| again(&mut item.progress)),
     }
 }
 
 fn has_open_records(content: &Content) -> bool {
-    match content {
-        Content::BackupAcknowledgement { .. } => true,
-        Content::Restore { records } | Content::AddressableRestore { records } => {
-            records.iter().any(|record| record.progress == Progress::Open)
-        }
-        Content::Configuration { items } => items.iter().any(|item| item.progress == Progress::Open),
-    }
+    !content.is_ordered() || content.progresses().any(Progress::is_to_launch)
 }

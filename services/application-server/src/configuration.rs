@@ -121,7 +121,7 @@ pub fn expected_monitor(state: &DeviceState, open_actions: &[Action]) -> Monitor
     ordered.sort_by_key(|action| action.id);
     for action in ordered {
         let Content::Configuration { items } = &action.content else { continue };
-        for item in items.iter().filter(|item| matches!(item.progress, Progress::Open | Progress::InFlight)) {
+        for item in items.iter().filter(|item| item.progress.is_unsettled()) {
             match Item::decode(item.cid, &item.data) {
                 Ok(Item::MonitorTableSize(rows)) => monitor.resize(rows),
                 Ok(Item::MonitorRow { index, row }) => monitor.set(index, row),

@@ -188,7 +188,7 @@ pub fn action(action: &Action) -> centre::Action {
         receipt_micros: micros(action.receipt),
         cause: action.cause.clone(),
         records_total: count(|_| true),
-        records_open: count(|progress| matches!(progress, Progress::Open | Progress::InFlight)),
+        records_open: count(|progress| progress.is_unsettled()),
         records_failed: count(|progress| matches!(progress, Progress::Failed(_))),
     }
 }

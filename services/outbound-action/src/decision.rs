@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::{
-    delivery::{Action, Content, Progress, RetryLadder, State, build},
+    delivery::{Action, Progress, RetryLadder, State, build},
     identity::Timestamp,
     phonebook::Bearer,
 };
@@ -46,8 +46,11 @@ pub fn decide(action: &Action, head: bool, channel: Bearer, ladder: &RetryLadder
     before.channel = channel;
     let mut marked = before.clone();
     let Some(payload) = build::next_message(&mut marked.content, build::limit(channel)) else {
-        marked.state =
-            if any(&marked.content, |progress| progress == Progress::Done) { State::Done } else { State::Failed };
+        marked.state = if marked.content.progresses().any(|progress| progress == Progress::Done) {
+            State::Done
+        } else {
+            State::Failed
+        };
         if marked.state == State::Failed {
             marked.cause = "no record of it can be sent: none fits a message and the card's files".to_owned();
         }
@@ -55,27 +58,16 @@ pub fn decide(action: &Action, head: bool, channel: Bearer, ladder: &RetryLadder
         return Decision::Settle(marked);
     };
     // What was refused on the way stays refused, whatever becomes of the launch.
-    before.content = marked.content.clone();
-    before.content.reopen();
+    before.content.refused_in(&marked.content);
     ladder.launched(&mut marked, None, now);
     let validity = ladder.validity(marked.attempts);
     Decision::Launch(Box::new(Launching { before, marked, payload, validity }))
 }
 
-fn any(content: &Content, wanted: impl Fn(Progress) -> bool) -> bool {
-    match content {
-        Content::BackupAcknowledgement { .. } => false,
-        Content::Restore { records } | Content::AddressableRestore { records } => {
-            records.iter().any(|record| wanted(record.progress))
-        }
-        Content::Configuration { items } => items.iter().any(|item| wanted(item.progress)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use domain::{
-        delivery::{ActionId, RestoreRecord},
+        delivery::{ActionId, Content, RestoreRecord},
         identity::{DeviceId, DeviceKey, Msisdn, SubscriberId},
         phonebook::EF_ADN,
     };

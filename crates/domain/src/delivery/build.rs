@@ -51,7 +51,7 @@ const TOO_LONG: Progress = Progress::Failed(Reason::BadDataLengthOrOffset as u8)
 
 fn restore(records: &mut [RestoreRecord], limit: usize) -> Option<Vec<u8>> {
     let mut builder = restore::Builder::new(limit);
-    for each in records.iter_mut().filter(|each| each.progress == Progress::Open) {
+    for each in records.iter_mut().filter(|each| each.progress.is_to_launch()) {
         let record =
             Record { monitor_index: each.monitor_index, record_number: each.record_number, data: each.data.clone() };
         match builder.push(&record) {
@@ -66,7 +66,7 @@ fn restore(records: &mut [RestoreRecord], limit: usize) -> Option<Vec<u8>> {
 fn addressable(records: &mut [RestoreRecord], limit: usize) -> Option<Vec<u8>> {
     let mut chosen = Vec::new();
     let mut octets = 1;
-    for each in records.iter_mut().filter(|each| each.progress == Progress::Open) {
+    for each in records.iter_mut().filter(|each| each.progress.is_to_launch()) {
         let record = AddressedRecord {
             df: each.file.df,
             ef: each.file.ef,
@@ -91,7 +91,7 @@ fn addressable(records: &mut [RestoreRecord], limit: usize) -> Option<Vec<u8>> {
 fn configure(items: &mut [ConfigurationItem], limit: usize) -> Option<Vec<u8>> {
     let mut chosen = Vec::new();
     let mut octets = 1;
-    for each in items.iter_mut().filter(|each| each.progress == Progress::Open) {
+    for each in items.iter_mut().filter(|each| each.progress.is_to_launch()) {
         if configuration::data_octets(each.cid) != Some(each.data.len()) {
             each.progress = TOO_LONG;
             continue;

@@ -106,6 +106,7 @@ fn put_progress(out: &mut Vec<u8>, progress: Progress) {
         Progress::InFlight => [1, 0],
         Progress::Done => [2, 0],
         Progress::Failed(reason) => [3, reason],
+        Progress::Again => [4, 0],
     };
     out.extend_from_slice(&octets);
 }
@@ -116,6 +117,7 @@ fn progress(reader: &mut Reader) -> Result<Progress, CorruptValue> {
         (1, _) => Ok(Progress::InFlight),
         (2, _) => Ok(Progress::Done),
         (3, reason) => Ok(Progress::Failed(reason)),
+        (4, _) => Ok(Progress::Again),
         _ => Err(reader.corrupt("unknown progress")),
     }
 }

@@ -99,15 +99,17 @@ impl RetryLadder {
 impl Content {
     /// What was in flight is to be launched again.
     pub fn reopen(&mut self) {
-        let progresses: &mut dyn Iterator<Item = &mut Progress> = match self {
-            Self::BackupAcknowledgement { .. } => return,
-            Self::Restore { records } | Self::AddressableRestore { records } => {
-                &mut records.iter_mut().map(|record| &mut record.progress)
+        for progress in self.progresses_mut().filter(|progress| **progress == Progress::InFlight) {
+            *progress = Progress::Again;
+        }
+    }
+
+    /// What `built` found that no message can take, is refused here too. Nothing else of it counts: it never left.
+    pub fn refused_in(&mut self, built: &Self) {
+        for (progress, found) in self.progresses_mut().zip(built.progresses()) {
+            if matches!(found, Progress::Failed(_)) {
+                *progress = found;
             }
-            Self::Configuration { items } => &mut items.iter_mut().map(|item| &mut item.progress),
-        };
-        for progress in progresses.filter(|progress| **progress == Progress::InFlight) {
-            *progress = Progress::Open;
         }
     }
 }

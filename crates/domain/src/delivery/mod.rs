@@ -73,7 +73,7 @@ pub enum Content {
     Restore { records: Vec<RestoreRecord> },
     /// Type 3: D-14 records.
     AddressableRestore { records: Vec<RestoreRecord> },
-    /// Type 4: D-12 items; `monitor` is the table that becomes current when the card has accepted (D-57).
+    /// Type 4: D-12 items; a monitor row among them becomes current when the card has accepted it (D-57).
     Configuration { items: Vec<ConfigurationItem> },
 }
 
@@ -102,11 +102,50 @@ pub struct ConfigurationItem {
 /// How far one record of an action is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Progress {
-    /// Still to be launched.
+    /// Still to be launched, for the first time.
     Open,
     /// In the message that the card has not answered yet.
     InFlight,
     Done,
     /// Refused for good, with the D-11 reason.
     Failed(u8),
+    /// Launched before and to be launched again: an answer that comes late still counts.
+    Again,
+}
+
+impl Progress {
+    /// Whether it belongs into a message still to be built.
+    #[must_use]
+    pub fn is_to_launch(self) -> bool {
+        matches!(self, Self::Open | Self::Again)
+    }
+
+    /// Whether the card's word on it is still missing.
+    #[must_use]
+    pub fn is_unsettled(self) -> bool {
+        self.is_to_launch() || self == Self::InFlight
+    }
+}
+
+impl Content {
+    /// How far each record or item is, in order; nothing for an acknowledgement.
+    pub fn progresses(&self) -> impl Iterator<Item = Progress> + '_ {
+        let (records, items): (&[RestoreRecord], &[ConfigurationItem]) = match self {
+            Self::BackupAcknowledgement { .. } => (&[], &[]),
+            Self::Restore { records } | Self::AddressableRestore { records } => (records, &[]),
+            Self::Configuration { items } => (&[], items),
+        };
+        records.iter().map(|record| record.progress).chain(items.iter().map(|item| item.progress))
+    }
+
+    /// As [`Self::progresses`], to be changed.
+    pub fn progresses_mut(&mut self) -> impl Iterator<Item = &mut Progress> + '_ {
+        let (records, items): (&mut [RestoreRecord], &mut [ConfigurationItem]) = match self {
+            Self::BackupAcknowledgement { .. } => (&mut [], &mut []),
+            Self::Restore { records } | Self::AddressableRestore { records } => (records, &mut []),
+            Self::Configuration { items } => (&mut [], items),
+        };
+        let records = records.iter_mut().map(|record| &mut record.progress);
+        records.chain(items.iter_mut().map(|item| &mut item.progress))
+    }
 }

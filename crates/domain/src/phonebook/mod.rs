@@ -144,7 +144,7 @@ pub struct LastMessage {
     /// 64-bit hash of the application data.
     pub hash: u64,
     pub at: Timestamp,
-    /// The acknowledgement message that it got; a repeat gets it again.
+    /// The Table 9 records of the acknowledgement that it got, without PID, or nothing; a repeat gets them again.
     pub answer: Bytes,
 }
 

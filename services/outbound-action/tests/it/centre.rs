@@ -296,7 +296,7 @@ pub fn in_flight_done(action: &mut Action) {
         for record in records.iter_mut().filter(|record| record.progress == Progress::InFlight) {
             record.progress = Progress::Done;
         }
-        let open = records.iter().any(|record| record.progress == Progress::Open);
+        let open = records.iter().any(|record| record.progress.is_unsettled());
         action.state = if open { State::Queued } else { State::Done };
         action.attempts = 0;
     } else {

@@ -118,7 +118,7 @@ async fn after_the_last_rung_the_action_waits_for_the_card() {
     }
     let waiting = centre.until(&action, |row| row.state == State::Waiting).await;
     let Content::Restore { records } = &waiting.content else { panic!("a restore") };
-    assert_eq!(records[0].progress, Progress::Open, "nothing is lost: it can be resumed");
+    assert_eq!(records[0].progress, Progress::Again, "nothing is lost: it can be resumed");
     nothing(&mut centre.sms);
 }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use link::{
     configuration::{self, Item},
     message::FileResult,
+    monitor::{MonitorRow, MonitorTable},
     reason::{Outcome, Reason},
 };
 
@@ -17,7 +18,7 @@ use crate::{
 pub(super) fn pages_needed(card: &Card, keys: &mut Vec<PageKey>) {
     for action in &card.open {
         if let Content::Restore { records } | Content::AddressableRestore { records } = &action.content {
-            let awaited = records.iter().filter(|record| is_awaited(record.progress, action));
+            let awaited = records.iter().filter(|record| is_awaited(record.progress));
             keys.extend(
                 awaited.filter_map(|record| Some(PageKey::of(action.device, record.file, record.record_number)?.0)),
             );
@@ -25,9 +26,9 @@ pub(super) fn pages_needed(card: &Card, keys: &mut Vec<PageKey>) {
     }
 }
 
-/// In flight, or launched once and open again: a late answer still counts.
-fn is_awaited(progress: Progress, action: &Action) -> bool {
-    progress == Progress::InFlight || (progress == Progress::Open && action.attempts > 0)
+/// In flight, or launched before and to be launched again: a late answer still counts.
+fn is_awaited(progress: Progress) -> bool {
+    matches!(progress, Progress::InFlight | Progress::Again)
 }
 
 /// What an acknowledgement did to an action.
@@ -52,18 +53,22 @@ impl Step<'_, '_> {
         let is_addressable = matches!(action.content, Content::AddressableRestore { .. });
         let mut progressed = Progressed::default();
         let mut written = Vec::new();
-        let attempts = action.attempts;
+        let monitor = &self.card.view.state.monitor;
         let (Content::Restore { records } | Content::AddressableRestore { records }) = &mut action.content else {
             return;
         };
         for result in results {
-            answer_record(records, attempts, result, &mut progressed, &mut written);
+            answer_record(records, result, &mut progressed, &mut written);
+            if !is_addressable && is_tail(result) {
+                refuse_tail(records, monitor, result, &mut progressed);
+            }
         }
         if !progressed.matched {
             self.note("unmatched-acknowledgement", "a restore acknowledgement that fits no record".to_owned());
             return;
         }
-        reopen(records.iter_mut().map(|record| &mut record.progress));
+        // A record that the answered message held but the answer does not name goes again.
+        action.content.reopen();
         for record in written {
             self.write_restored(&record, is_addressable);
         }
@@ -72,29 +77,30 @@ impl Step<'_, '_> {
         self.settle(action, &progressed);
     }
 
-    /// D-111: the record as sent is the card's now, so it is the book's.
+    /// D-111: the record as sent is the card's now, so it is the book's. Every row over the octets written gets its
+    /// checksum, as on the card.
     fn write_restored(&mut self, record: &RestoreRecord, is_addressable: bool) {
         let monitor = &self.card.view.state.monitor;
-        let covering: Vec<_> = if is_addressable {
-            let rows = monitor.covering(record.file.df, record.file.ef, record.record_number);
-            rows.map(|(index, row)| (index, *row)).collect()
-        } else {
-            monitor.row(record.monitor_index).map(|row| (record.monitor_index, *row)).into_iter().collect()
-        };
+        let mut record = record.clone();
+        if !is_addressable {
+            // It went by its row, wherever that begins on the card now.
+            let place = (record.file.df, record.file.ef);
+            let own = monitor.row(record.monitor_index).filter(|row| (row.df, row.ef) == place);
+            let Some(row) = own.filter(|row| row.covers(record.record_number)) else { return };
+            record.data_offset = row.data_offset;
+        }
+        let rows = monitor.covering(record.file.df, record.file.ef, record.record_number);
+        let covering: Vec<(u8, MonitorRow)> = rows.map(|(index, row)| (index, *row)).collect();
         for (index, row) in covering {
-            if (record.file.df, record.file.ef) != (row.df, row.ef) || !row.covers(record.record_number) {
-                continue;
-            }
-            let data = if is_addressable { self.overlaid(record, &row) } else { Some(record.data.clone()) };
-            let Some(data) = data else { continue };
+            let Some(data) = self.overlaid(&record, &row) else { continue };
             if self.write(record.file, &row, record.record_number, &data).is_some() {
                 self.set_checksum(index, record.record_number, &data);
             }
         }
     }
 
-    /// What a row covers of a record after an addressed write into it. `None`: it does not touch the row's octets.
-    fn overlaid(&self, record: &RestoreRecord, row: &link::monitor::MonitorRow) -> Option<Bytes> {
+    /// What a row covers of a record after a write into it. `None`: it does not touch the row's octets.
+    fn overlaid(&self, record: &RestoreRecord, row: &MonitorRow) -> Option<Bytes> {
         let (key, slot) = PageKey::of(self.card.view.device.key, record.file, record.record_number)?;
         let present = self.pages.record(&key, slot);
         let covered = crate::phonebook::page::covered(present.as_ref(), row.data_offset, row.data_octets);
@@ -122,18 +128,17 @@ impl Step<'_, '_> {
             );
             return;
         };
-        let attempts = action.attempts;
         let mut progressed = Progressed::default();
         let Content::Configuration { items } = &mut action.content else { return };
         let mut accepted = Vec::new();
         for (cid, result) in results {
-            answer_item(items, attempts, *cid, *result, &mut progressed, &mut accepted);
+            answer_item(items, *cid, *result, &mut progressed, &mut accepted);
         }
         if !progressed.matched {
             self.note("unmatched-acknowledgement", "a configuration acknowledgement that fits no item".to_owned());
             return;
         }
-        reopen(items.iter_mut().map(|item| &mut item.progress));
+        action.content.reopen();
         for item in accepted {
             self.configured(&item);
         }
@@ -173,21 +178,22 @@ impl Step<'_, '_> {
     /// What the action is after an answer, and whose turn it is.
     fn settle(&mut self, mut action: Action, progressed: &Progressed) {
         let now = self.context.now;
-        let progresses: Vec<Progress> = match &action.content {
-            Content::Restore { records } | Content::AddressableRestore { records } => {
-                records.iter().map(|record| record.progress).collect()
-            }
-            Content::Configuration { items } => items.iter().map(|item| item.progress).collect(),
-            Content::BackupAcknowledgement { .. } => Vec::new(),
-        };
+        let ladder = self.context.policy.ladder;
+        let progresses: Vec<Progress> = action.content.progresses().collect();
         let failed = progresses.iter().filter(|progress| matches!(progress, Progress::Failed(_))).count();
-        let is_open = progresses.iter().any(|progress| matches!(progress, Progress::Open | Progress::InFlight));
+        let is_open = progresses.iter().any(|progress| progress.is_unsettled());
         if is_open {
             action.state = State::Queued;
             if progressed.temporary {
                 // Decreasing frequency (SC-ID-13); only the failed records are still open.
-                action.due = now.plus(self.context.policy.ladder.delay(action.attempts.max(1)));
+                action.due = now.plus(ladder.delay(action.attempts.max(1)));
                 "the card refused for now".clone_into(&mut action.cause);
+                if action.attempts >= ladder.attempts_max && !progressed.succeeded {
+                    // The end of the ladder (D-128), as it is for silence.
+                    action.state = State::Waiting;
+                    let text = format!("action {}: refused for now {} times", action.id.0, action.attempts);
+                    self.note("refused-too-often", text);
+                }
             } else {
                 action.due = now;
                 action.cause.clear();
@@ -231,38 +237,44 @@ fn refusal_kind(content: &Content) -> &'static str {
     if matches!(content, Content::Configuration { .. }) { "configuration-refused" } else { "restore-refused" }
 }
 
-/// A record that the answered message held but the answer does not name goes again.
-fn reopen<'a>(progresses: impl Iterator<Item = &'a mut Progress>) {
-    for progress in progresses.filter(|progress| **progress == Progress::InFlight) {
-        *progress = Progress::Open;
+/// D-17: a permanent failure without a file.
+fn is_tail(result: &FileResult) -> bool {
+    (result.df, result.ef) == (0, 0) && Outcome::from_octet(result.result) == Outcome::PermanentFailure
+}
+
+/// D-17: the card has no such monitor row, so from this record on it could read nothing of the message. The record, and
+/// those of the same row that went with it, are refused for good; those of other rows behind it are launched again.
+fn refuse_tail(
+    records: &mut [RestoreRecord],
+    monitor: &MonitorTable,
+    result: &FileResult,
+    progressed: &mut Progressed,
+) {
+    let in_flight = || records.iter().filter(|record| record.progress == Progress::InFlight);
+    let first = in_flight()
+        .find(|record| record.record_number == result.record_number)
+        .or_else(|| in_flight().find(|record| monitor.row(record.monitor_index).is_none_or(|row| !row.is_enabled())))
+        .or_else(|| in_flight().next());
+    let Some(unknown) = first.map(|record| record.monitor_index) else { return };
+    progressed.matched = true;
+    let of_row = |record: &&mut RestoreRecord| record.monitor_index == unknown && record.progress == Progress::InFlight;
+    for record in records.iter_mut().filter(of_row) {
+        record.progress = Progress::Failed(result.reason);
     }
 }
 
 fn answer_record(
     records: &mut [RestoreRecord],
-    attempts: u32,
     result: &FileResult,
     progressed: &mut Progressed,
     written: &mut Vec<RestoreRecord>,
 ) {
     let outcome = Outcome::from_octet(result.result);
-    if (result.df, result.ef, result.record_number) == (0, 0, 0) && outcome == Outcome::PermanentFailure {
-        // D-17: from a record with an unknown monitor index on, nothing of the message was read.
-        for record in records.iter_mut().filter(|record| record.progress == Progress::InFlight) {
-            record.progress = Progress::Failed(result.reason);
-            progressed.matched = true;
-        }
-        return;
-    }
     let file = FilePath { df: result.df, ef: result.ef };
-    let is_meant = |record: &&mut RestoreRecord| record.file == file && record.record_number == result.record_number;
-    let in_flight = records.iter_mut().find(|record| is_meant(record) && record.progress == Progress::InFlight);
-    let found = match in_flight {
-        Some(record) => Some(record),
-        None if attempts > 0 => records.iter_mut().find(|record| is_meant(record) && record.progress == Progress::Open),
-        None => None,
-    };
-    let Some(record) = found else { return };
+    let is_meant = |record: &RestoreRecord| record.file == file && record.record_number == result.record_number;
+    let is_next = |wanted: Progress| records.iter().position(|record| is_meant(record) && record.progress == wanted);
+    let found = is_next(Progress::InFlight).or_else(|| is_next(Progress::Again));
+    let Some(record) = found.and_then(|at| records.get_mut(at)) else { return };
     progressed.matched = true;
     match outcome {
         Outcome::Success => {
@@ -271,7 +283,7 @@ fn answer_record(
             written.push(record.clone());
         }
         Outcome::TemporaryFailure => {
-            record.progress = Progress::Open;
+            record.progress = Progress::Again;
             progressed.temporary = true;
         }
         Outcome::PermanentFailure => record.progress = Progress::Failed(result.reason),
@@ -280,18 +292,14 @@ fn answer_record(
 
 fn answer_item(
     items: &mut [ConfigurationItem],
-    attempts: u32,
     cid: u8,
     result: u8,
     progressed: &mut Progressed,
     accepted: &mut Vec<ConfigurationItem>,
 ) {
     let outcome = Outcome::from_octet(result);
-    let found = match items.iter().position(|item| item.cid == cid && item.progress == Progress::InFlight) {
-        Some(at) => Some(at),
-        None if attempts > 0 => items.iter().position(|item| item.cid == cid && item.progress == Progress::Open),
-        None => None,
-    };
+    let is_next = |wanted: Progress| items.iter().position(|item| item.cid == cid && item.progress == wanted);
+    let found = is_next(Progress::InFlight).or_else(|| is_next(Progress::Again));
     let Some(item) = found.and_then(|at| items.get_mut(at)) else { return };
     progressed.matched = true;
     match outcome {
@@ -301,7 +309,7 @@ fn answer_item(
             accepted.push(item.clone());
         }
         Outcome::TemporaryFailure => {
-            item.progress = Progress::Open;
+            item.progress = Progress::Again;
             progressed.temporary = true;
         }
         // If the card stopped reading here (D-12), it names nothing after this: those items go again without it.

@@ -16,7 +16,7 @@ use link::{
 
 use super::{Incoming, Parsed, parse};
 use crate::{
-    delivery::{Content, Progress},
+    delivery::Content,
     phonebook::{Card, PageKey, page},
 };
 
@@ -116,7 +116,7 @@ fn coming(card: &Card) -> Option<MonitorTable> {
         _ => None,
     })?;
     let mut table = known.clone();
-    for item in items.iter().filter(|item| matches!(item.progress, Progress::Open | Progress::InFlight)) {
+    for item in items.iter().filter(|item| item.progress.is_unsettled()) {
         match (configuration::ConfigurationItem { cid: item.cid, data: item.data.clone() }).item() {
             Ok(Item::MonitorTableSize(rows)) => table.resize(rows),
             Ok(Item::MonitorRow { index, row }) => table.set(index, row),

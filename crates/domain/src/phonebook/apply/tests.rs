@@ -1,3 +1,5 @@
+mod strange_answers;
+
 use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;

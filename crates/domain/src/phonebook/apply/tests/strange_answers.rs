@@ -1,0 +1,90 @@
+//! Answers of a card that are late, partial, or refuse what the centre thought possible.
+
+use super::*;
+
+fn order(centre: &mut Centre, content: Content) {
+    let context = Context { now: centre.now, ids: &centre.ids, policy: &centre.policy };
+    let action = new_action(&centre.card, content, Bearer::Sms, &Bytes::new(), context);
+    centre.card.open.push(action);
+}
+
+fn restore_of(monitor_index: u8, record_number: u8, name: &str) -> RestoreRecord {
+    let data = adn(name);
+    RestoreRecord { monitor_index, file: EF_ADN, record_number, data_offset: 0, data, progress: Progress::Open }
+}
+
+fn progresses(centre: &Centre) -> Vec<Progress> {
+    centre.card.open[0].content.progresses().collect()
+}
+
+/// What the applet answers when its table has no row 1 (D-17): the record number behind an empty path.
+#[test]
+fn a_record_of_a_row_that_the_card_does_not_have_ends_and_those_behind_it_go_again() {
+    let mut centre = Centre::new(vec![row(0, 10, 0, 28), row(10, 10, 0, 28), row(20, 10, 0, 28)]);
+    let records = vec![restore_of(0, 1, "A"), restore_of(1, 11, "B"), restore_of(1, 12, "C"), restore_of(2, 21, "D")];
+    order(&mut centre, Content::Restore { records });
+    centre.launch();
+    let answer = [0x20, 0x7F, 0x10, 0x6F, 0x3A, 1, 0, 0, 0, 0, 0, 0, 11, 2, 4];
+    centre.receive(&answer);
+    assert_eq!(progresses(&centre), [Progress::Done, Progress::Failed(4), Progress::Failed(4), Progress::Again]);
+    assert_eq!(centre.card.open[0].state, State::Queued);
+    assert_eq!(centre.launch()[1..3], [2, 21]);
+    centre.receive(&acknowledge_restore(&[(21, 0, 0)]));
+    assert!(centre.card.open.is_empty(), "the action ends, the next one's turn comes");
+    assert_eq!((centre.record(1), centre.record(11), centre.kinds()), (Some(adn("A")), None, vec!["restore-refused"]));
+}
+
+#[test]
+fn only_what_was_launched_can_be_answered() {
+    let mut centre = Centre::adn();
+    let records = (1_u8..=6).map(|number| restore_of(0, number, "A")).collect();
+    order(&mut centre, Content::Restore { records });
+    centre.launch();
+    centre.receive(&acknowledge_restore(&[(5, 0, 0)]));
+    assert_eq!((centre.kinds(), centre.record(5)), (vec!["unmatched-acknowledgement"], None));
+    // Launched, unanswered, about to be launched again: a late answer counts.
+    centre.policy.ladder.overdue(&mut centre.card.open[0], "silence", centre.now);
+    assert_eq!(progresses(&centre)[3..5], [Progress::Again, Progress::Open]);
+    centre.receive(&acknowledge_restore(&[(4, 0, 0)]));
+    assert_eq!(progresses(&centre)[3..5], [Progress::Done, Progress::Open]);
+    let mut centre = Centre::adn();
+    let item = ConfigurationItem { cid: 4, data: Bytes::from_static(&[1]), progress: Progress::Open };
+    order(&mut centre, Content::Configuration { items: vec![item; 80] });
+    centre.launch();
+    let launched = progresses(&centre).iter().filter(|progress| **progress == Progress::InFlight).count();
+    centre.receive(&[vec![0x38], [4, 0].repeat(80)].concat());
+    assert_eq!(progresses(&centre).iter().filter(|progress| **progress == Progress::Done).count(), launched);
+}
+
+#[test]
+fn rows_that_overlap_stay_equal_after_a_restore_by_one_of_them() {
+    let rows = vec![row(0, 10, 0, 28), row(0, 10, 14, 7)];
+    let mut centre = Centre::new(rows.clone());
+    let mut card = ModelCard::new(rows);
+    for part in card.edit(1, &adn("OLD")) {
+        centre.receive(&card.message(&[part]));
+    }
+    let mut new = adn("NEW").to_vec();
+    new[16] = 0x55;
+    let record = RestoreRecord { data: new.clone().into(), ..restore_of(0, 1, "") };
+    order(&mut centre, Content::Restore { records: vec![record] });
+    centre.launch();
+    card.edit(1, &new.into());
+    centre.receive(&acknowledge_restore(&[(1, 0, 0)]));
+    assert_eq!(centre.card.view.state.checksums, card.table);
+}
+
+#[test]
+fn a_record_refused_for_now_for_ever_waits_for_the_card_after_the_last_attempt() {
+    let mut centre = Centre::adn();
+    order(&mut centre, Content::Restore { records: vec![restore_of(0, 1, "A")] });
+    for _ in 0..12 {
+        assert_eq!(centre.card.open[0].state, State::Queued);
+        centre.now = centre.card.open[0].due;
+        centre.launch();
+        // Not a repeat of the same message within the window.
+        centre.pass(700);
+        centre.receive(&acknowledge_restore(&[(1, 1, 5)]));
+    }
+    assert_eq!((centre.card.open[0].state, centre.kinds()), (State::Waiting, vec!["refused-too-often"]));
+}
