@@ -26,6 +26,13 @@ impl Reader {
         if reader.u8()? == format { Ok(reader) } else { Err(reader.corrupt("unknown format")) }
     }
 
+    /// Opens `octets`, whose leading octet is one of `formats`; gives which.
+    pub fn open_one_of(value: &'static str, octets: Bytes, formats: &[u8]) -> Result<(Self, u8), CorruptValue> {
+        let mut reader = Self { value, total: octets.len(), rest: octets };
+        let format = reader.u8()?;
+        if formats.contains(&format) { Ok((reader, format)) } else { Err(reader.corrupt("unknown format")) }
+    }
+
     pub fn corrupt(&self, fault: &'static str) -> CorruptValue {
         CorruptValue { value: self.value, fault, offset: self.total - self.rest.len() }
     }
@@ -76,6 +83,12 @@ impl Reader {
         self.take(usize::from(octets))
     }
 
+    /// Octets behind a four-octet length.
+    pub fn longer(&mut self) -> Result<Bytes, CorruptValue> {
+        let octets = self.u32()?;
+        self.take(usize::try_from(octets).unwrap_or(usize::MAX))
+    }
+
     /// The counterpart of [`put_record`].
     pub fn record(&mut self) -> Result<Option<Bytes>, CorruptValue> {
         let full = usize::from(self.u8()?);
@@ -101,6 +114,12 @@ pub(crate) fn put_long(out: &mut Vec<u8>, octets: &[u8]) {
     let length = u16::try_from(octets.len()).unwrap_or(u16::MAX);
     out.put_u16(length);
     out.extend_from_slice(octets.get(..usize::from(length)).unwrap_or(octets));
+}
+
+/// Octets behind a four-octet length, for what a card can fill up: its checksum table has up to 64 770 rows.
+pub(crate) fn put_longer(out: &mut Vec<u8>, octets: &[u8]) {
+    out.put_u32(u32::try_from(octets.len()).unwrap_or(u32::MAX));
+    out.extend_from_slice(octets);
 }
 
 /// A record of at most 255 octets or none: full length (0 is none), length without trailing FF, those octets.

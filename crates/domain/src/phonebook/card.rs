@@ -18,12 +18,14 @@ pub struct Card {
     /// The state must be written.
     pub touched: bool,
     moved: Vec<ActionId>,
+    /// The monitor table became another one since the batch's messages were parsed.
+    pub(crate) is_newly_cut: bool,
 }
 
 impl Card {
     #[must_use]
     pub fn new(view: DeviceView) -> Self {
-        Self { view, open: Vec::new(), has_actions: false, touched: false, moved: Vec::new() }
+        Self { view, open: Vec::new(), has_actions: false, touched: false, moved: Vec::new(), is_newly_cut: false }
     }
 
     /// The open actions are read: [`Self::open`] is all there is.

@@ -85,19 +85,31 @@ pub fn is_empty(record: &[u8]) -> bool {
     record.iter().all(|&octet| octet == 0xFF)
 }
 
+/// Octets that do not fit the slot that they are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the octets reach beyond the record's slot")]
+pub struct BeyondSlot;
+
 /// `old` with `data` written over it at `data_offset` (D-26: several monitor rows may share a record), `slot_octets`
-/// long, rest FF. `None` when the result is empty (D-22), or when `data` reaches beyond the slot.
-#[must_use]
-pub fn merge(old: Option<&Bytes>, slot_octets: u8, data_offset: u16, data: &Bytes) -> Option<Bytes> {
+/// long, rest FF. `None` when the result is empty (D-22).
+///
+/// # Errors
+/// [`BeyondSlot`] when `data` reaches beyond the slot: nothing of it may be stored.
+pub fn merge(
+    old: Option<&Bytes>,
+    slot_octets: u8,
+    data_offset: u16,
+    data: &Bytes,
+) -> Result<Option<Bytes>, BeyondSlot> {
     let size = usize::from(slot_octets).max(old.map_or(0, Bytes::len));
     if data_offset == 0 && data.len() == size {
-        return (!is_empty(data)).then(|| data.clone());
+        return Ok((!is_empty(data)).then(|| data.clone()));
     }
     let mut octets = old.map_or_else(Vec::new, |old| old.to_vec());
     octets.resize(size, 0xFF);
     let start = usize::from(data_offset);
-    octets.get_mut(start..start + data.len())?.copy_from_slice(data);
-    (!is_empty(&octets)).then(|| octets.into())
+    octets.get_mut(start..start + data.len()).ok_or(BeyondSlot)?.copy_from_slice(data);
+    Ok((!is_empty(&octets)).then(|| octets.into()))
 }
 
 /// The octets of a record that a monitor row covers, filled with FF; `None` when they are all FF.
@@ -111,4 +123,17 @@ pub fn covered(record: Option<&Bytes>, data_offset: u16, data_octets: u8) -> Opt
     let mut octets = record.get(start..).unwrap_or_default().to_vec();
     octets.resize(size, 0xFF);
     (!is_empty(&octets)).then(|| octets.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn octets_beyond_the_slot_are_refused_and_no_deletion() {
+        let data = Bytes::from_static(&[1; 4]);
+        assert_eq!(merge(None, 4, 0, &data), Ok(Some(data.clone())));
+        assert_eq!(merge(None, 4, 1, &data), Err(BeyondSlot));
+        assert_eq!(merge(Some(&data), 4, 0, &Bytes::from_static(&[0xFF; 4])), Ok(None));
+    }
 }

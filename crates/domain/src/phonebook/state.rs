@@ -2,7 +2,8 @@
 //!
 //! One value holds all but `version` and `downlink_counter`, which are columns: the first guards every write, the second
 //! is moved only by reserving counters and never by writing a state. Sections follow each other behind the format
-//! octet, every variable one behind its length.
+//! octet, every variable one behind its length: of two octets, and the checksum table's of four in format 02, which is
+//! written when the table needs it.
 
 use std::collections::BTreeMap;
 
@@ -12,19 +13,26 @@ use link::{checksum_table::ChecksumTable, monitor::MonitorTable};
 use super::{DeviceState, FilePath, LastMessage, Resynchronisation};
 use crate::{
     identity::Timestamp,
-    octets::{CorruptValue, Reader, put_long, put_record},
+    octets::{CorruptValue, Reader, put_long, put_longer, put_record},
 };
 
 const FORMAT: u8 = 0x01;
+const FORMAT_LONG_TABLE: u8 = 0x02;
 
 impl DeviceState {
     /// Everything but `version` and `downlink_counter`.
     #[must_use]
     pub fn to_octets(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(96 + self.checksums.len() * ChecksumTable::ROW_OCTETS);
-        out.put_u8(FORMAT);
+        let checksums = self.checksums.to_octets();
+        let is_short = checksums.len() <= usize::from(u16::MAX);
+        out.put_u8(if is_short { FORMAT } else { FORMAT_LONG_TABLE });
         put_long(&mut out, &self.monitor.to_octets());
-        put_long(&mut out, &self.checksums.to_octets());
+        if is_short {
+            put_long(&mut out, &checksums);
+        } else {
+            put_longer(&mut out, &checksums);
+        }
         out.put_u32(self.uplink_counter);
         put_time(&mut out, self.last_contact);
         put_time(&mut out, self.mismatch_since);
@@ -47,9 +55,10 @@ impl DeviceState {
     /// # Errors
     /// [`CorruptValue`] for anything that [`Self::to_octets`] does not write.
     pub fn from_octets(octets: impl Into<Bytes>, version: i64, downlink_counter: u32) -> Result<Self, CorruptValue> {
-        let mut reader = Reader::open("device state", octets.into(), FORMAT)?;
+        let (mut reader, format) = Reader::open_one_of("device state", octets.into(), &[FORMAT, FORMAT_LONG_TABLE])?;
         let monitor = MonitorTable::from_octets(&reader.long()?).ok_or(reader.corrupt("not a monitor table"))?;
-        let checksums = ChecksumTable::from_octets(&reader.long()?).ok_or(reader.corrupt("not a checksum table"))?;
+        let checksums = if format == FORMAT { reader.long()? } else { reader.longer()? };
+        let checksums = ChecksumTable::from_octets(&checksums).ok_or(reader.corrupt("not a checksum table"))?;
         let uplink_counter = reader.u32()?;
         let last_contact = time(&mut reader)?;
         let mismatch_since = time(&mut reader)?;
@@ -125,4 +134,25 @@ fn read_resynchronisation(reader: &mut Reader) -> Result<Resynchronisation, Corr
         })
         .collect::<Result<_, _>>()?;
     Ok(Resynchronisation { started, held: flags & 1 != 0, agreed: flags & 2 != 0, reported })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A card with many rows can have more than 16 383 checksums.
+    #[test]
+    fn a_table_of_any_size_is_read_as_it_was_written() {
+        for rows in [1_u8, 64, 65, 255] {
+            let mut state = DeviceState::default();
+            for index in 0..rows {
+                for record in 1..=254 {
+                    state.checksums.set(index, record, u16::from(index) << 8 | u16::from(record));
+                }
+            }
+            let octets = state.to_octets();
+            assert_eq!(octets[0], if rows < 65 { FORMAT } else { FORMAT_LONG_TABLE });
+            assert_eq!(DeviceState::from_octets(octets, 0, 0), Ok(state));
+        }
+    }
 }

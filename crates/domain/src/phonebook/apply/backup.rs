@@ -68,6 +68,12 @@ impl Step<'_, '_> {
             );
             return reason::PERMANENT_FAILURE;
         }
+        if record.data.len() != usize::from(row.data_octets) {
+            let (got, expected) = (record.data.len(), row.data_octets);
+            let text = format!("record {} not stored: {got} octets, expected {expected}", record.record_number);
+            self.note("incompatible-data", text);
+            return reason::PERMANENT_FAILURE;
+        }
         let page = PageKey::of(self.card.view.device.key, file, record.record_number);
         let page = page.and_then(|(key, _)| self.pages.get(&key));
         if let Some(fault) = incompatible(file, &row, &record.data, page) {
@@ -103,7 +109,7 @@ impl Step<'_, '_> {
         let page = self.pages.open(key, slot_octets);
         let size = page.slot_octets;
         let place = page.slots.get_mut(slot)?;
-        let new = page::merge(place.as_ref(), size, row.data_offset, data);
+        let new = page::merge(place.as_ref(), size, row.data_offset, data).ok()?;
         if *place != new {
             let old = std::mem::replace(place, new.clone());
             self.pages.changed(&key);

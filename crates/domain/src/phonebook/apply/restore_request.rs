@@ -7,9 +7,12 @@ use link::{
 
 use super::{Reply, Step, new_action};
 use crate::{
-    delivery::{Content, Progress, QueueEntry},
+    delivery::{Action, Content, Progress, QueueEntry, RestoreRecord},
     phonebook::restore::{self, Origin, Range, Selection},
 };
+
+/// Restores of one card that may be open when it asks for one more. A card that repeats itself must not fill the table.
+const OPEN_RESTORES_MAX: usize = 4;
 
 impl Step<'_, '_> {
     /// An error message when the request names what the card does not have.
@@ -27,6 +30,17 @@ impl Step<'_, '_> {
         if !records.iter().any(|record| record.progress == Progress::Open) {
             return None;
         }
+        let open = || self.card.open.iter().filter(|open| open.state.is_open()).filter_map(restored);
+        if open().any(|under_way| {
+            records.iter().filter(|record| record.progress == Progress::Open).all(|record| brings(under_way, record))
+        }) {
+            self.note("restore-request-merged", "all that the card asks for is on its way already".to_owned());
+            return None;
+        }
+        if open().count() >= OPEN_RESTORES_MAX {
+            self.note("restore-request-refused", format!("{OPEN_RESTORES_MAX} restores are open"));
+            return Some(Reply::error(reason::TEMPORARY_FAILURE, Reason::Busy, false));
+        }
         let channel = self.card.view.channel();
         let content = Content::Restore { records };
         let action = new_action(self.card, content, channel, &self.incoming.trace, self.context);
@@ -36,6 +50,22 @@ impl Step<'_, '_> {
         self.effects.new_actions.push(action);
         None
     }
+}
+
+fn restored(action: &Action) -> Option<&[RestoreRecord]> {
+    match &action.content {
+        Content::Restore { records } => Some(records),
+        _ => None,
+    }
+}
+
+/// Whether a restore under way will bring what `wanted` is about. Newer content in the book makes it another record.
+fn brings(under_way: &[RestoreRecord], wanted: &RestoreRecord) -> bool {
+    under_way.iter().any(|record| {
+        let is_same = (record.monitor_index, record.file, record.record_number)
+            == (wanted.monitor_index, wanted.file, wanted.record_number);
+        is_same && record.data == wanted.data && record.progress.is_unsettled()
+    })
 }
 
 fn selection(ranges: &[RequestedRange]) -> Selection {

@@ -40,9 +40,13 @@ enum Fit {
 /// Reads a backup with the table that it fits; everything else as it was read. Takes the new table over when it is the one.
 pub(super) fn choose(incoming: &Incoming, parsed: Parsed, card: &mut Card) -> Choice {
     let state = &card.view.state;
-    if !is_backup(incoming) {
+    // A secured packet is none, whatever octet it begins with.
+    let is_closed = matches!(parsed, Parsed::Unsupported { .. });
+    if is_closed || !is_backup(incoming) {
         return Choice::Read(parsed);
     }
+    // An earlier message of the batch has shown that the card has another table than when this one was parsed.
+    let parsed = if card.is_newly_cut { parse(&incoming.octets, &state.monitor) } else { parsed };
     let known = fit(&parsed, &state.monitor, &state.checksums);
     if known == Fit::Right {
         return Choice::Read(parsed);
@@ -58,6 +62,7 @@ pub(super) fn choose(incoming: &Incoming, parsed: Parsed, card: &mut Card) -> Ch
     }
     card.view.state.monitor = coming;
     card.view.state.checksums = checksums;
+    card.is_newly_cut = true;
     Choice::Read(reread)
 }
 

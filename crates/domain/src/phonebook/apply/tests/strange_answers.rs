@@ -88,3 +88,52 @@ fn a_record_refused_for_now_for_ever_waits_for_the_card_after_the_last_attempt()
     }
     assert_eq!((centre.card.open[0].state, centre.kinds()), (State::Waiting, vec!["refused-too-often"]));
 }
+
+/// SC-DB-07 within one batch: what was cut by the old table before the new one was known is cut again.
+#[test]
+fn a_message_behind_the_one_that_shows_the_new_table_is_read_with_it() {
+    let mut centre = Centre::adn();
+    configure(&mut centre, &[(0, row(0, 100, 0, 20))]);
+    let mut card = ModelCard::new(vec![row(0, 100, 0, 20)]);
+    let short = |name: &str| adn(name).slice(..20);
+    let messages = [card.backup(1, &short("A")), card.backup(2, &short("B"))];
+    let open = std::mem::take(&mut centre.card.open);
+    centre.card.set_actions(open);
+    let incoming = messages.map(|octets| Incoming {
+        octets: octets.into(),
+        bearer: Bearer::Sms,
+        reference: None,
+        trace: Bytes::new(),
+    });
+    let parsed = incoming.clone().map(|incoming| parse(&incoming.octets, &centre.card.view.state.monitor));
+    let verdicts = centre.step(Vec::new(), |card, pages, context, effects| {
+        let both = incoming.iter().zip(parsed);
+        both.map(|(incoming, parsed)| apply(incoming, parsed, card, pages, context, effects)).collect::<Vec<_>>()
+    });
+    assert!(verdicts.iter().all(|verdict| verdict.outcome == Outcome::Stored));
+    assert_eq!((centre.record(1), centre.record(2)), (Some(short("A")), Some(short("B"))));
+    assert_eq!(centre.card.view.state.checksums, card.table);
+}
+
+#[test]
+fn a_card_that_asks_again_and_again_does_not_fill_the_table() {
+    let mut centre = Centre::adn();
+    let mut card = ModelCard::adn();
+    for number in 1..=20 {
+        centre.receive(&card.backup(number, &adn("A")));
+    }
+    for _ in 0..3 {
+        centre.receive(&[0x40, 0, 1, 10]);
+        centre.receive(&[0x40, 0, 2, 3]);
+        centre.pass(700);
+    }
+    assert_eq!(centre.card.open.len(), 1, "all of it is on its way");
+    let mut replies: Vec<_> = (11..=20).filter_map(|first| centre.receive(&[0x40, 0, first, 1]).reply).collect();
+    assert_eq!((centre.card.open.len(), replies.len()), (4, 7));
+    assert_eq!(replies.remove(0).octets, [0x48, 0, 0, 0, 0, 0, 1, 7]);
+    // Edited since: that is something else.
+    centre.card.open.truncate(1);
+    centre.receive(&card.backup(5, &adn("NEWER")));
+    centre.receive(&[0x40, 0, 5, 1]);
+    assert_eq!(centre.card.open.len(), 2);
+}
