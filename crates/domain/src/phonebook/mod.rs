@@ -14,7 +14,10 @@ use bytes::Bytes;
 pub use card::{Card, Pages};
 use link::{checksum_table::ChecksumTable, monitor::MonitorTable};
 
-use crate::identity::{DeviceKey, Msisdn, SubscriberId, Timestamp};
+use crate::{
+    delivery::ActionId,
+    identity::{DeviceKey, Msisdn, SubscriberId, Timestamp},
+};
 
 /// Path of an elementary file below the MF: DF and EF identifiers (D-113: books are keyed by path).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -109,6 +112,8 @@ pub struct DeviceState {
     pub resynchronised: Vec<Timestamp>,
     /// A resynchronisation runs: what it would leave is collected until its checksum matches (D-112).
     pub resynchronisation: Option<Resynchronisation>,
+    /// Answers that may still come to launches of a message that was answered already.
+    pub late_answers: Option<LateAnswers>,
     pub last_contact: Option<Timestamp>,
     /// What this card was last acknowledged to be configured with: CID to data (SC-DB-09).
     pub settings: BTreeMap<u8, Bytes>,
@@ -146,6 +151,21 @@ pub struct LastMessage {
     pub at: Timestamp,
     /// The Table 9 records of the acknowledgement that it got, without PID, or nothing; a repeat gets them again.
     pub answer: Bytes,
+}
+
+/// A message that was launched several times is answered as often. The answers after the first say nothing new, and must
+/// not be taken for those to a later action, which may have equal octets (SC-ID-12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LateAnswers {
+    /// The action that was answered, and how many launches it had then.
+    pub action: ActionId,
+    pub attempts: u32,
+    /// 64-bit hash of the answer, without a reference.
+    pub hash: u64,
+    /// How many may still come; an SMS that the network lost is counted too, as nobody knows.
+    pub left: u8,
+    /// None comes after this.
+    pub until: Timestamp,
 }
 
 /// A resynchronisation under way or held (D-112).

@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use bytes::{BufMut, Bytes};
 use link::{checksum_table::ChecksumTable, monitor::MonitorTable};
 
-use super::{DeviceState, FilePath, LastMessage, Resynchronisation};
+use super::{DeviceState, FilePath, LastMessage, LateAnswers, Resynchronisation};
 use crate::{
+    delivery::ActionId,
     identity::Timestamp,
     octets::{CorruptValue, Reader, put_long, put_longer, put_record},
 };
@@ -49,6 +50,14 @@ impl DeviceState {
         if let Some(resynchronisation) = &self.resynchronisation {
             put_resynchronisation(&mut out, resynchronisation);
         }
+        // At the end, and only when there are any: values from before this section are without it.
+        if let Some(late) = &self.late_answers {
+            out.put_i64(late.action.0);
+            out.put_u32(late.attempts);
+            out.put_u64(late.hash);
+            out.put_u8(late.left);
+            out.put_i64(late.until.0);
+        }
         out
     }
 
@@ -75,6 +84,17 @@ impl DeviceState {
             0 => None,
             _ => Some(read_resynchronisation(&mut reader)?),
         };
+        let late_answers = if reader.is_empty() {
+            None
+        } else {
+            Some(LateAnswers {
+                action: ActionId(reader.i64()?),
+                attempts: reader.u32()?,
+                hash: reader.u64()?,
+                left: reader.u8()?,
+                until: Timestamp(reader.i64()?),
+            })
+        };
         reader.finish(Self {
             version,
             monitor,
@@ -85,6 +105,7 @@ impl DeviceState {
             mismatch_since,
             resynchronised,
             resynchronisation,
+            late_answers,
             last_contact,
             settings,
             wanted,

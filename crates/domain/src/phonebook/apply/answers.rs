@@ -8,10 +8,10 @@ use link::{
     reason::{Outcome, Reason},
 };
 
-use super::Step;
+use super::{Context, Step, hash};
 use crate::{
     delivery::{Action, ConfigurationItem, Content, Progress, RestoreRecord, State},
-    phonebook::{Card, FilePath, PageKey, Source},
+    phonebook::{Card, FilePath, LateAnswers, PageKey, Source},
 };
 
 /// Pages of the records that wait for an answer.
@@ -29,6 +29,16 @@ pub(super) fn pages_needed(card: &Card, keys: &mut Vec<PageKey>) {
 /// In flight, or launched before and to be launched again: a late answer still counts.
 fn is_awaited(progress: Progress) -> bool {
     matches!(progress, Progress::InFlight | Progress::Again)
+}
+
+/// Whether this is one more answer to a message that was answered already. It is counted.
+pub(super) fn take_late(octets: &[u8], card: &mut Card, context: Context<'_>) -> bool {
+    let late = card.view.state.late_answers.as_mut();
+    let Some(expected) = late.filter(|late| late.hash == hash(octets, None)) else { return false };
+    let is_late = expected.left > 0 && context.now <= expected.until;
+    expected.left = expected.left.saturating_sub(1);
+    card.touched |= is_late;
+    is_late
 }
 
 /// What an acknowledgement did to an action.
@@ -74,6 +84,7 @@ impl Step<'_, '_> {
         }
         // What the card has now is known; a mark from before says nothing (D-111).
         self.state().mismatch_since = None;
+        self.expect_late(&action, &progressed);
         self.settle(action, &progressed);
     }
 
@@ -142,6 +153,7 @@ impl Step<'_, '_> {
         for item in accepted {
             self.configured(&item);
         }
+        self.expect_late(&action, &progressed);
         self.settle(action, &progressed);
     }
 
@@ -172,6 +184,23 @@ impl Step<'_, '_> {
                 state.settings.insert(item.cid, item.data.clone());
             }
             Err(_) => {}
+        }
+    }
+
+    /// Every launch since the last answer may bring the same answer again: until the network has forgotten the last of
+    /// them, and as long after that as a repeat is recognised.
+    fn expect_late(&mut self, action: &Action, progressed: &Progressed) {
+        // A success starts the count over, see `settle`.
+        let attempts = if progressed.succeeded && !progressed.temporary { 0 } else { action.attempts };
+        let until = action.due.max(self.context.now).plus(self.context.policy.duplicate_window);
+        let hash = hash(&self.incoming.octets, None);
+        let known = &mut self.state().late_answers;
+        let answered = known.as_mut().filter(|late| late.action == action.id);
+        let before = answered.map_or(0, |late| std::mem::replace(&mut late.attempts, attempts));
+        let unanswered = action.attempts.saturating_sub(before);
+        if unanswered > 1 || progressed.temporary {
+            let left = u8::try_from(unanswered.saturating_sub(1)).unwrap_or(u8::MAX);
+            *known = Some(LateAnswers { action: action.id, attempts, hash, left, until });
         }
     }
 

@@ -262,17 +262,23 @@ pub fn apply(
         Repeat::No => {}
         // The same answer to another action is no repeat: two restores of one record are acknowledged by equal octets.
         Repeat::Duplicate if incoming.bearer == Bearer::Sms && is_answer(&parsed) && awaits_answer(card) => {}
-        Repeat::Duplicate => return duplicate(incoming, card, context, effects),
+        Repeat::Duplicate => {
+            if incoming.bearer == Bearer::Sms && is_answer(&parsed) {
+                answers::take_late(&incoming.octets, card, context);
+            }
+            return duplicate(incoming, card, context, effects);
+        }
         Repeat::OldCounter => return Verdict::refused(Reason::KeyOrCounterRefused, None),
+    }
+    if is_answer(&parsed) && answers::take_late(&incoming.octets, card, context) {
+        counted(incoming, card);
+        return Verdict { outcome: Outcome::Duplicate, reply: None };
     }
     let parsed = match tables::choose(incoming, parsed, card) {
         tables::Choice::Read(parsed) => parsed,
         tables::Choice::LookCloser => return Verdict { outcome: Outcome::LookCloser, reply: None },
     };
-    if let (Bearer::Ip, Some(counter)) = (incoming.bearer, incoming.reference) {
-        card.view.state.uplink_counter = u32::try_from(counter).unwrap_or(u32::MAX);
-        card.touched = true;
-    }
+    counted(incoming, card);
     let message = match (parsed, card.view.device.profile) {
         (Parsed::Message(message), Profile::E2) => message,
         (Parsed::Malformed { reason, what }, Profile::E2) => return malformed(incoming, card, reason, what, effects),
@@ -415,6 +421,14 @@ fn repeat(incoming: &Incoming, hash: u64, state: &DeviceState, context: Context<
             Repeat::Duplicate
         }
         _ => Repeat::No,
+    }
+}
+
+/// The message uses up its IP counter.
+fn counted(incoming: &Incoming, card: &mut Card) {
+    if let (Bearer::Ip, Some(counter)) = (incoming.bearer, incoming.reference) {
+        card.view.state.uplink_counter = u32::try_from(counter).unwrap_or(u32::MAX);
+        card.touched = true;
     }
 }
 

@@ -78,15 +78,16 @@ fn rows_that_overlap_stay_equal_after_a_restore_by_one_of_them() {
 fn a_record_refused_for_now_for_ever_waits_for_the_card_after_the_last_attempt() {
     let mut centre = Centre::adn();
     order(&mut centre, Content::Restore { records: vec![restore_of(0, 1, "A")] });
-    for _ in 0..12 {
-        assert_eq!(centre.card.open[0].state, State::Queued);
+    for attempts in 0..12 {
+        let action = &centre.card.open[0];
+        assert_eq!((action.state, action.attempts), (State::Queued, attempts));
         centre.now = centre.card.open[0].due;
         centre.launch();
-        // Not a repeat of the same message within the window.
-        centre.pass(700);
+        // Not a repeat of the message before, within the window.
+        centre.receive(&[0x48, 0, 0, 0, 0, 0, 1, 7]);
         centre.receive(&acknowledge_restore(&[(1, 1, 5)]));
     }
-    assert_eq!((centre.card.open[0].state, centre.kinds()), (State::Waiting, vec!["refused-too-often"]));
+    assert_eq!((centre.card.open[0].state, centre.kinds().last()), (State::Waiting, Some(&"refused-too-often")));
 }
 
 /// SC-DB-07 within one batch: what was cut by the old table before the new one was known is cut again.
@@ -136,4 +137,25 @@ fn a_card_that_asks_again_and_again_does_not_fill_the_table() {
     centre.receive(&card.backup(5, &adn("NEWER")));
     centre.receive(&[0x40, 0, 5, 1]);
     assert_eq!(centre.card.open.len(), 2);
+}
+
+/// Two launches of one restore are answered twice; the second answer looks like that to the next restore of the record.
+#[test]
+fn a_late_answer_does_not_complete_the_next_action() {
+    let mut centre = Centre::adn();
+    order(&mut centre, Content::Restore { records: vec![restore_of(0, 1, "A")] });
+    centre.launch();
+    centre.pass(300);
+    centre.policy.ladder.overdue(&mut centre.card.open[0], "silence", centre.now);
+    centre.launch();
+    let answer = acknowledge_restore(&[(1, 0, 0)]);
+    centre.receive(&answer);
+    order(&mut centre, Content::Restore { records: vec![restore_of(0, 1, "B")] });
+    centre.launch();
+    // Another message in between: it is not the last one any more.
+    centre.receive(&ModelCard::adn().backup(9, &adn("C")));
+    assert_eq!(centre.receive(&answer).outcome, Outcome::Duplicate);
+    assert_eq!((centre.card.open[0].state, centre.record(1)), (State::Sent, Some(adn("A"))));
+    assert_eq!(centre.receive(&answer).outcome, Outcome::Stored);
+    assert_eq!((centre.card.open.len(), centre.record(1)), (0, Some(adn("B"))));
 }
