@@ -30,7 +30,7 @@ pub struct FleetConfig {
     /// The centre's number, digits: where phones send to and what they accept messages from.
     pub centre_number: String,
     pub smsc: SmscHandle,
-    /// Where phones connect by IP.
+    /// Where phones connect by IP, unless their card has another address (CID 0x03); TLS is as here in any case.
     pub cards: LinkAddress,
 }
 

@@ -1,7 +1,10 @@
 //! One phone: a station behind a lock, and the task that drives it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use mobile::{Input, Output, Station};
@@ -10,7 +13,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Shared, Subscription, ip::IpLink};
-use crate::smsc::{MobileOriginated, MobileTerminated, Number};
+use crate::{
+    ip_phone::LinkAddress,
+    smsc::{MobileOriginated, MobileTerminated, Number},
+};
 
 /// A phone with its card.
 pub struct Phone {
@@ -57,10 +63,11 @@ pub(super) async fn drive(phone: Arc<Phone>, number: Number, shared: Arc<Shared>
     let mut link: Option<IpLink> = None;
     loop {
         let now = shared.now().saturating_sub(phone.made);
-        let (outputs, timeout, wants_ip) = turn(&phone, now);
-        if wants_ip && link.is_none() {
-            let stop = phone.lost.child_token();
-            link = Some(IpLink::start(shared.config.cards.clone(), &phone.subscription, stop));
+        let Turn { outputs, timeout, ip } = turn(&phone, now);
+        let address = ip.map(|to| to.unwrap_or(shared.config.cards.address));
+        if let (Some(address), None) = (address, &link) {
+            let at = LinkAddress { address, ..shared.config.cards.clone() };
+            link = Some(IpLink::start(at, &phone.subscription, phone.lost.child_token()));
         }
         for output in outputs {
             match output {
@@ -81,6 +88,10 @@ pub(super) async fn drive(phone: Arc<Phone>, number: Number, shared: Arc<Shared>
                 Output::Display(_) => {}
             }
         }
+        // Behind the outputs: an acknowledgement goes where the message came from (S2-CG-06).
+        if let (Some(address), Some(link)) = (address, &link) {
+            link.move_to(address);
+        }
         let wake = timeout.map(|at| tokio::time::Instant::from_std(shared.instant(at + phone.made)));
         tokio::select! {
             () = sleep_until(wake) => phone.station().handle_input(Input::Tick, shared.now().saturating_sub(phone.made)),
@@ -94,14 +105,23 @@ pub(super) async fn drive(phone: Arc<Phone>, number: Number, shared: Arc<Shared>
     }
 }
 
-/// What the station wants done now, when it wants to be called again, and whether it listens on IP.
-fn turn(phone: &Phone, now: Duration) -> (Vec<Output>, Option<Duration>, bool) {
+/// What the station wants done now.
+struct Turn {
+    outputs: Vec<Output>,
+    /// When it wants to be called again.
+    timeout: Option<Duration>,
+    /// Whether it listens on IP, and the centre's address when the card has one (CID 0x03).
+    ip: Option<Option<SocketAddr>>,
+}
+
+fn turn(phone: &Phone, now: Duration) -> Turn {
     let mut station = phone.station();
     if station.next_timeout().is_some_and(|at| at <= now) {
         station.handle_input(Input::Tick, now);
     }
     let outputs = std::iter::from_fn(|| station.poll_output()).collect();
-    (outputs, station.next_timeout(), station.bearer() == mobile::Bearer::Ip)
+    let listens = station.bearer() == mobile::Bearer::Ip;
+    Turn { outputs, timeout: station.next_timeout(), ip: listens.then(|| station.centre_ip()) }
 }
 
 async fn sleep_until(at: Option<tokio::time::Instant>) {

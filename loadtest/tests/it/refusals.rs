@@ -104,9 +104,17 @@ async fn what_cards_send_wrongly_is_answered_told_and_counted() {
         eventually(error, || sent_to(&smsc, to).contains(&hex(error))).await;
     }
     // A record outside the monitor table is refused in the acknowledgement (result 2), and by itself: its message is not.
-    // Its checksum cannot fit either: that waits for the grace of a mismatch.
+    // Its checksum cannot fit either: that is counted, and waits for the grace of a mismatch.
+    let counters =
+        ["simvault_inbound_notices_total{kind=\"not-under-backup\"}", "simvault_inbound_checksum_mismatches_total"];
+    for series in counters {
+        assert_eq!(metric(metrics, series).await, 0.0, "{series}");
+    }
     assert_eq!(smsc.deliver(from_card(ACTIVE, &hex("0A0501424F42FF0000"))).await, CommandStatus::ESME_ROK);
     eventually("the refused record", || sent_to(&smsc, ACTIVE).contains(&hex("10050102"))).await;
+    for series in counters {
+        metric_reaches(metrics, series, 1.0).await;
+    }
     // One part of two: held, and dropped when its time is over.
     let part = ShortMessage { esm_class: 0x40, ..from_card(ACTIVE, &hex("0500032A02010A0001")) };
     assert_eq!(smsc.deliver(part).await, CommandStatus::ESME_ROK);

@@ -50,6 +50,10 @@ pub struct Attempt {
     /// Devices that were silent for a while and are there again (D-128).
     pub awake: Vec<DeviceKey>,
     pub resynchronisations: u64,
+    /// Cards newly marked for a checksum that differs (SC-ID-10).
+    pub mismatches: u64,
+    /// Kinds of the notices in the commit.
+    pub notices: Vec<&'static str>,
     /// Numbers whose error message of the day this attempt uses up.
     pub told: Vec<Msisdn>,
 }
@@ -63,6 +67,8 @@ pub struct Memory {
     pub closer: HashSet<Msisdn>,
 }
 
+/// Kind of the notice about a number that nobody has (SC-ER-04).
+const NO_ACCOUNT: &str = "no-account";
 /// A card that sent something within this time is not asked again whether anything waits for it.
 const AWAKE_MICROS: i64 = 10_000_000;
 
@@ -91,20 +97,6 @@ impl Processor {
         let done = self.store.commit(commit).await;
         self.metrics.commit_seconds.record(began.elapsed());
         done
-    }
-
-    /// What is written of a message that no commit takes: that it was there, and why it is not stored.
-    pub fn dead_letter(&self, item: &Item, error: &StoreError) -> InboundCommit {
-        let now = self.now();
-        let Item::Message(received) = item else { return InboundCommit::default() };
-        let notice = Notice {
-            at: now,
-            msisdn: received.msisdn,
-            kind: "dead-letter".to_owned(),
-            text: format!("a message of {} octets cannot be stored: {error}", received.message.payload.len()),
-        };
-        let billing = billing(received, None, false, now);
-        InboundCommit { billing: vec![billing], notices: vec![notice], ..InboundCommit::default() }
     }
 }
 
@@ -243,10 +235,7 @@ impl<'a> Batch<'a> {
         (octets, is_secured): (Bytes, bool),
         completion: Option<usize>,
     ) {
-        let message = &received.message;
-        let bearer = if message.bearer() == WireBearer::Ip { Bearer::Ip } else { Bearer::Sms };
-        let trace = if message.trace_id.len() == 16 { message.trace_id.clone() } else { Bytes::new() };
-        let incoming = Incoming { octets, bearer, reference: message.reference, trace };
+        let incoming = incoming(&received.message, octets);
         let parsed = is_secured.then_some(Parsed::Unsupported { first_octet: None });
         self.wholes.push(Whole { item, card, incoming, parsed, completion });
     }
@@ -430,6 +419,8 @@ impl<'a> Batch<'a> {
         commit.pages = self.pages.into_changed();
         commit.changes = self.effects.changes;
         commit.new_actions = self.effects.new_actions;
+        attempt.mismatches = self.effects.mismatches;
+        attempt.notices.extend(self.effects.notes.iter().map(|note| note.kind));
         let notes = self.effects.notes.into_iter().map(|note| Notice {
             at: self.now,
             msisdn: Some(note.msisdn),
@@ -455,9 +446,10 @@ impl<'a> Batch<'a> {
             self.attempt.commit.notices.push(Notice {
                 at: self.now,
                 msisdn: Some(msisdn),
-                kind: "no-account".to_owned(),
+                kind: NO_ACCOUNT.to_owned(),
                 text: "a message of a number without an account".to_owned(),
             });
+            self.attempt.notices.push(NO_ACCOUNT);
         }
     }
 
@@ -503,8 +495,14 @@ fn bearer(message: &InboundMessage) -> Bearer {
     if message.bearer() == WireBearer::Ip { Bearer::Ip } else { Bearer::Sms }
 }
 
+/// A whole message for the domain; `octets`: without transport.
+pub fn incoming(message: &InboundMessage, octets: Bytes) -> Incoming {
+    let trace = if message.trace_id.len() == 16 { message.trace_id.clone() } else { Bytes::new() };
+    Incoming { octets, bearer: bearer(message), reference: message.reference, trace }
+}
+
 /// One per signal, accepted or not (D-64, D-124).
-fn billing(received: &Received, card: Option<&Card>, duplicate: bool, now: Timestamp) -> BillingEvent {
+pub fn billing(received: &Received, card: Option<&Card>, duplicate: bool, now: Timestamp) -> BillingEvent {
     let message = &received.message;
     let kind = match bearer(message) {
         Bearer::Sms => "sms",

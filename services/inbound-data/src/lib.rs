@@ -13,6 +13,7 @@ pub mod plant;
 mod reassembly;
 pub mod replies;
 pub mod service;
+mod set_aside;
 pub mod sweep;
 pub mod worker;
 

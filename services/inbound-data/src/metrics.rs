@@ -23,6 +23,8 @@ pub struct Metrics {
     pub replies: Counter,
     pub replies_dropped: Counter,
     pub resynchronisations: Counter,
+    /// Cards whose database checksum began to differ (SC-ID-10).
+    pub mismatches: Counter,
     pub resumed: Counter,
     pub links_opened: Counter,
     pub links_refused: Counter,
@@ -45,10 +47,16 @@ impl Metrics {
             replies: counter!("simvault_inbound_error_messages_total"),
             replies_dropped: counter!("simvault_inbound_error_messages_dropped_total"),
             resynchronisations: counter!("simvault_inbound_resynchronisations_total"),
+            mismatches: counter!("simvault_inbound_checksum_mismatches_total"),
             resumed: counter!("simvault_inbound_actions_resumed_total"),
             links_opened: counter!("simvault_inbound_ip_links_total", "outcome" => "opened"),
             links_refused: counter!("simvault_inbound_ip_links_total", "outcome" => "refused"),
         }
+    }
+
+    /// One notice for customer service or the error analysis; `kind` is one of few.
+    pub fn notice(&self, kind: &'static str) {
+        counter!("simvault_inbound_notices_total", "kind" => kind).increment(1);
     }
 
     pub fn outcome(&self, outcome: Outcome) -> &Counter {

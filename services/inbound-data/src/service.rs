@@ -6,7 +6,6 @@ use domain::{
     delivery::{QueueEntry, State},
     identity::{Msisdn, Timestamp},
     numbers::normalise,
-    phonebook::AccountState,
 };
 use link::{
     ip::{Direction, NONCE_OCTETS, decode_frame},
@@ -169,9 +168,7 @@ impl Service {
         if frame.counter <= view.state.uplink_counter {
             return Ok(refused(Reason::KeyOrCounterRefused));
         }
-        if view.subscriber.state != AccountState::Active {
-            return Ok(refused(Reason::ServiceOff));
-        }
+        // A suspended subscriber's link opens too: the error message of D-115 has no other way to the card.
         let downlink_counter = self.processor.store.reserve_downlink(view.device.key, DOWNLINK_COUNTERS).await?;
         Ok(OpenIpLinkResponse {
             accepted: true,

@@ -115,7 +115,10 @@ impl Worker {
         if !plant::ACKNOWLEDGES_BEFORE_COMMIT {
             self.answer_each(&items, &attempt.answers);
         }
-        self.processor.metrics.resynchronisations.increment(attempt.resynchronisations);
+        let metrics = &self.processor.metrics;
+        metrics.resynchronisations.increment(attempt.resynchronisations);
+        metrics.mismatches.increment(attempt.mismatches);
+        attempt.notices.iter().for_each(|kind| metrics.notice(kind));
         self.after.follow(attempt.to_queue, attempt.replies, attempt.awake);
         let answers = attempt.answers.into_iter();
         items.into_iter().zip(answers).filter(|(_, answer)| answer.is_none()).map(|(item, _)| item).collect()
@@ -140,13 +143,17 @@ impl Worker {
         self.answer_each(items, &vec![Some(answer); items.len()]);
     }
 
-    /// One message that no commit takes: recorded as refused, so that it is not sent again and spoils nothing else.
+    /// One message that no commit takes: recorded as refused, so that the network does not send it again and it spoils
+    /// nothing else; the card has it still.
     async fn set_aside(&self, items: &[Item], error: &StoreError) {
         let Some(item) = items.first() else { return };
         self.processor.metrics.dead_letters.increment(1);
         events::record(Kind::Refusal, format!("a message cannot be stored: {error}"));
-        let answer = match self.processor.commit(self.processor.dead_letter(item, error)).await {
-            Ok(()) => Answer { reason: Reason::StorageUnavailable.code(), ..Answer::of(Outcome::Refused) },
+        let answer = match self.processor.set_aside(item, error).await {
+            Ok(to_queue) => {
+                self.after.follow(to_queue, Vec::new(), Vec::new());
+                Answer::refused(Reason::StorageUnavailable)
+            }
             Err(_) => Answer::retry(self.retry_after),
         };
         self.answer_all(items, answer);

@@ -94,6 +94,30 @@ async fn one_bad_message_does_not_spoil_its_batch() {
     centre.stop().await;
 }
 
+/// What a card is told of a message that the store does not take: keep it, send it again. Other types of message are not
+/// answered, and neither are parts.
+/// Covers: SC-ID-18
+#[tokio::test]
+async fn a_backup_that_is_set_aside_is_a_temporary_failure_and_is_stored_when_it_comes_again() {
+    let mut centre = start().await;
+    centre.subscriber(1);
+    centre.store.tables().poison = Some(b"POISON".to_vec());
+    let mut card = Card::default();
+    let message = card.backup_all(&[(3, adn("GOOD")), (7, adn("POISON"))], 140);
+    for round in 1..=2 {
+        assert_eq!(centre.one(sms(1, message.clone())).await, Outcome::Refused);
+        centre.until("the answer is queued", |centre| centre.queue.entries().len() == round).await;
+        let answers = centre.store.tables().acknowledgements();
+        assert_eq!(answers, vec![vec![0, 3, 1, 0, 7, 1]; round], "all of a message is stored, or nothing");
+    }
+    assert_eq!((centre.record(1, 3), centre.state(1).last_message), (None, None));
+    centre.store.tables().poison = None;
+    assert_eq!(centre.one(sms(1, message)).await, Outcome::Stored, "no repeat: it was never stored");
+    assert_eq!(centre.store.tables().acknowledgements().last(), Some(&vec![0, 3, 0, 0, 7, 0]));
+    assert_eq!((centre.record(1, 7), centre.state(1).checksums), (Some(adn("POISON")), card.table));
+    centre.stop().await;
+}
+
 #[tokio::test]
 async fn two_processes_on_one_store_lose_nothing_of_one_card() {
     let mut north = start().await;

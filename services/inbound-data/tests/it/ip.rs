@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use domain::phonebook::Bearer;
+use domain::phonebook::{AccountState, Bearer};
 use link::{
     ip::{Direction, encode_frame},
     reason::Reason,
@@ -48,6 +48,28 @@ async fn a_link_opens_with_the_devices_key_and_every_opening_gets_counters_of_it
     refuse(2, frame(KEY, 1, Direction::Up, 1), Reason::Malformed).await;
     refuse(3, frame(KEY, 3, Direction::Up, 1), Reason::UnknownSubscriber).await;
     refuse(1, Bytes::from_static(&[1, 2, 3]), Reason::Malformed).await;
+    centre.stop().await;
+}
+
+/// D-115: the error message is the only answer, and the link its only way. Nothing is stored, not even the counter.
+#[tokio::test]
+async fn a_suspended_card_opens_its_link_and_gets_its_error_message_by_it() {
+    let mut centre = start().await;
+    centre.subscriber_with(1, |view| {
+        view.device.ip_key = Some(Bytes::from_static(KEY));
+        view.subscriber.state = AccountState::Suspended;
+    });
+    assert!(!open(&mut centre, 1, frame(b"another key", 1, Direction::Up, 1)).await.accepted);
+    assert!(open(&mut centre, 1, frame(KEY, 1, Direction::Up, 1)).await.accepted);
+    let message = with_counter(Card::default().backup(1, &adn("A")), 2);
+    for _ in 0..2 {
+        assert_eq!(centre.one(message.clone()).await, Outcome::Refused);
+    }
+    centre.until("the error message", |centre| !centre.errors.lock().unwrap().is_empty()).await;
+    let error = centre.errors.lock().unwrap().first().cloned().unwrap();
+    assert_eq!((error.payload.as_ref(), error.device_id), ([0x48, 0, 0, 0, 0, 0, 1, 0x0A].as_slice(), key(1).device.0));
+    assert!(centre.store.tables().journal.is_empty() && centre.queue.entries().is_empty());
+    assert_eq!(centre.state(1).uplink_counter, 0);
     centre.stop().await;
 }
 

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use link::{
     checksum::crc16,
-    message::{PartialChecksum, Record, RefusedTail},
+    message::{Message, PartialChecksum, Record, RefusedTail},
     monitor::{MonitorRow, MonitorTable},
     reason,
 };
 
-use super::{Step, acknowledge};
-use crate::phonebook::{DeviceView, EF_ADN, FilePath, Page, PageKey, RecordChange, page};
+use super::{Context, Effects, Incoming, Parsed, Step, acknowledge};
+use crate::phonebook::{AccountState, Card, DeviceView, EF_ADN, FilePath, Page, PageKey, Profile, RecordChange, page};
 
 pub(super) fn pages_needed(records: &[Record], view: &DeviceView, monitor: &MonitorTable, keys: &mut Vec<PageKey>) {
     for record in records {
@@ -27,6 +27,25 @@ pub(super) fn extent(monitor: &MonitorTable, file: FilePath) -> Option<u8> {
     let rows = monitor.rows().filter(|(_, row)| row.is_enabled() && row.df == file.df && row.ef == file.ef);
     let reach = rows.map(|(_, row)| usize::from(row.data_offset) + usize::from(row.data_octets)).max()?;
     u8::try_from(reach).ok()
+}
+
+/// For a message of an active card that the store does not take, although it takes others: a backup acknowledgement with
+/// a temporary failure for each record (D-10, SC-ID-18), so that the card keeps them and sends them again (D-36). Nothing
+/// of the message is stored. Other messages are not answered: their sender repeats them.
+pub fn refuse_for_now(incoming: &Incoming, parsed: &Parsed, card: &Card, context: Context<'_>, effects: &mut Effects) {
+    let is_served = card.view.subscriber.state == AccountState::Active && card.view.device.profile == Profile::E2;
+    let Parsed::Message(Message::Backup { records, refused, .. }) = parsed else { return };
+    if !is_served {
+        return;
+    }
+    let mut results = Vec::with_capacity(3 * records.len() + 3);
+    for record in records {
+        results.extend([record.monitor_index, record.record_number, reason::TEMPORARY_FAILURE]);
+    }
+    if let Some(tail) = refused {
+        results.extend([tail.monitor_index, tail.record_number, reason::PERMANENT_FAILURE]);
+    }
+    acknowledge(results.into(), incoming, card, context, effects);
 }
 
 impl Step<'_, '_> {

@@ -24,6 +24,7 @@ impl Step<'_, '_> {
     /// Compares what there is of the card's checksum (D-21) and marks or clears.
     pub(super) fn compare(&mut self, checksum: PartialChecksum) {
         let now = self.context.now;
+        let was_marked = self.state().mismatch_since.is_some();
         let state = self.state();
         match checksum.compare(state.checksums.database_checksum()) {
             None => {}
@@ -47,6 +48,8 @@ impl Step<'_, '_> {
                 }
             }
         }
+        let is_marked = state.mismatch_since.is_some();
+        self.effects.mismatches += u64::from(is_marked && !was_marked);
     }
 }
 

@@ -14,6 +14,7 @@ mod tests;
 
 use std::time::Duration;
 
+pub use backup::refuse_for_now;
 use bytes::Bytes;
 pub use comparison::{check_mismatch, decide_held};
 use link::{
@@ -108,6 +109,8 @@ pub struct Effects {
     pub notes: Vec<Note>,
     /// Pushed after the commit; losing them only delays.
     pub to_queue: Vec<QueueEntry>,
+    /// Cards that are newly marked because their database checksum is another than the centre's (SC-ID-10).
+    pub mismatches: u64,
 }
 
 /// A message for customer service or the error analysis (SC-ER-01).
