@@ -39,6 +39,13 @@ pub fn lines(words: &[&str]) -> Vec<String> {
     lines.lines().filter(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned).collect()
 }
 
+/// Lines that contain `text`, whatever the case of its letters.
+pub fn mention(text: &str) -> Vec<String> {
+    let text = text.to_lowercase();
+    let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+    lines.lines().filter(|line| line.to_lowercase().contains(&text)).map(str::to_owned).collect()
+}
+
 /// The hexadecimal digits after `key`.
 pub fn hexadecimal_after(line: &str, key: &str) -> String {
     let after = line.split_once(key).map_or("", |(_, after)| after);

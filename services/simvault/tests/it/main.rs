@@ -2,13 +2,17 @@
 //!
 //! Start at [`rig`]; every other module is a group of scenarios.
 
+mod actions;
 mod backup;
 mod bad_network;
 mod books_over_time;
+mod console;
 mod demo;
 mod logs;
 mod messages;
 mod operation;
+mod privacy;
 mod process;
 mod restore;
 mod rig;
+mod suite;

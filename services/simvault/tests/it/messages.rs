@@ -4,20 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use link::{configuration::Item, message::Message, record::Record};
-use loadtest::smsc::{Delivery, MobileOriginated, MobileTerminated, Number};
+use loadtest::smsc::{MobileTerminated, Number};
 use mobile::{Bearer, Input};
-use proto::centre::{self, queues_client::QueuesClient, restore_request::Selection};
+use proto::centre::{self, restore_request::Selection};
 use uicc::files::EF_ADN;
 
 use crate::rig::{CENTRE, Rig, held, msisdn, until, write};
-
-/// Notices of this kind about this number.
-async fn notices(rig: &Rig, number: &str, kind: &str) -> Vec<centre::Notice> {
-    let mut queues = QueuesClient::new(rig.channel.clone());
-    let request = centre::ListNoticesRequest { limit: 1000 };
-    let notices = queues.list_notices(request).await.expect("notices").into_inner().notices;
-    notices.into_iter().filter(|notice| notice.kind == kind && notice.msisdn == number).collect()
-}
 
 async fn done(rig: &Rig, number: &str, kind: &str) -> usize {
     let actions = rig.actions(number, false).await;
@@ -60,7 +52,7 @@ async fn every_type_of_message_is_produced_and_consumed() {
     assert_eq!(&name[..6], b"XYrson");
     // Error: what the card does not understand, it says so, and the centre's error analysis has it.
     inject(&rig, &number, vec![0x18, 0x77, 0x01, 0x02]).await;
-    until("the error reaches the centre", async || !notices(&rig, &number, "card-error").await.is_empty()).await;
+    until("the error reaches the centre", async || !rig.notices(&number, "card-error").await.is_empty()).await;
     rig.settled(&phone).await;
     rig.stop().await;
 }
@@ -114,87 +106,42 @@ async fn the_card_sorts_what_arrives_by_its_type() {
     until("an error is recorded", async || phone.with(|station| station.statistics()).errors_received == 1).await;
     write(&phone, 4, "Bob");
     until("a later message is answered", async || !phone.with(|station| station.pending())).await;
-    assert!(notices(&rig, &number, "card-error").await.is_empty());
+    assert!(rig.notices(&number, "card-error").await.is_empty());
     for other in [0x10, 0x20, 0x38, 0x01] {
-        let before = notices(&rig, &number, "card-error").await.len();
+        let before = rig.notices(&number, "card-error").await.len();
         inject(&rig, &number, vec![other, 0, 0, 0, 0, 0, 0, 0]).await;
-        until("an error reaches the centre", async || notices(&rig, &number, "card-error").await.len() > before).await;
+        until("an error reaches the centre", async || rig.notices(&number, "card-error").await.len() > before).await;
     }
-    rig.stop().await;
-}
-
-fn originated(number: &str, message: &Message) -> MobileOriginated {
-    MobileOriginated {
-        msisdn: Number::new(number.as_bytes()).expect("number"),
-        destination: Number::new(CENTRE.as_bytes()).expect("number"),
-        protocol_id: 0,
-        data_coding: 0xF6,
-        user_data_header: false,
-        payload: message.encode().into(),
-        message_reference: None,
-    }
-}
-
-fn backup_of(record_number: u8) -> Message {
-    let record = Record { monitor_index: 0, record_number, data: Bytes::from(vec![record_number; 28]) };
-    Message::Backup { records: vec![record], checksum: link::message::PartialChecksum::Absent, refused: None }
-}
-
-/// Results of the records acknowledged to this number, and of the errors sent to it.
-fn results(rig: &Rig, number: &str) -> Vec<u8> {
-    let table = loadtest::load_card::monitor_table(30);
-    let mut results = Vec::new();
-    for message in rig.delivered(number) {
-        match Message::decode(&message.payload, &table).expect("readable") {
-            Message::BackupAcknowledgement { records } => results.extend(records.iter().map(|record| record.result)),
-            Message::Error { records } => results.extend(records.iter().map(|record| record.result)),
-            other => panic!("unexpected: {other:?}"),
-        }
-    }
-    results
-}
-
-#[tokio::test]
-async fn the_centre_answers_with_success_temporary_and_permanent_failure() {
-    let rig = Rig::start().await;
-    let (number, phone) = (msisdn(61), rig.phone(61, Bearer::Sms).await);
-    // The phone is only a name here: what follows does not come from its card.
-    let stored = rig.smsc.mobile_originated(originated(&number, &backup_of(1))).await;
-    assert_eq!(stored.delivery, Delivery::Accepted);
-    until("success", async || results(&rig, &number) == [0]).await;
-    // Record 31 is outside the monitor row.
-    rig.smsc.mobile_originated(originated(&number, &backup_of(31))).await;
-    until("permanent failure", async || results(&rig, &number) == [0, 2]).await;
-    rig.set_state(&phone, "suspended").await;
-    rig.smsc.mobile_originated(originated(&number, &backup_of(2))).await;
-    until("temporary failure", async || results(&rig, &number) == [0, 2, 1]).await;
-    assert_eq!(rig.book(&number).await.len(), 1);
     rig.stop().await;
 }
 
 #[tokio::test]
 async fn who_has_no_account_leaves_nothing_and_who_is_suspended_goes_on_later() {
-    let rig = Rig::start().await;
+    let mut rig = Rig::start().await;
     // Nobody.
     let stranger = rig.switch_on(62, crate::rig::card(Bearer::Sms));
     write(&stranger, 1, "Nobody");
     until("an error message", async || stranger.with(|station| station.statistics()).errors_received == 1).await;
-    assert_eq!(notices(&rig, &msisdn(62), "no-account").await.len(), 1);
+    assert_eq!(rig.notices(&msisdn(62), "no-account").await.len(), 1);
     let request = centre::GetAccountRequest { msisdn: msisdn(62) };
     let refusal = rig.accounts.clone().get_account(request).await.expect_err("no account");
     assert_eq!(refusal.code(), tonic::Code::NotFound);
-    // Somebody who has not paid.
-    let phone = rig.phone(63, Bearer::Sms).await;
-    write(&phone, 1, "Before");
-    rig.settled(&phone).await;
-    let before = held(&phone);
-    rig.set_state(&phone, "suspended").await;
-    write(&phone, 1, "Meanwhile");
-    until("an error message", async || phone.with(|station| station.statistics()).errors_received >= 1).await;
-    assert_eq!(rig.book(&msisdn(63)).await, before);
-    rig.set_state(&phone, "active").await;
-    write(&phone, 2, "After");
-    rig.settled(&phone).await;
-    assert_eq!(held(&phone).len(), 2);
+    // Somebody who has not paid; the error message goes the way that the card's message came (D-115).
+    for (number, bearer) in [(63, Bearer::Sms), (65, Bearer::Ip)] {
+        let phone = rig.phone(number, bearer).await;
+        write(&phone, 1, "Before");
+        rig.settled(&phone).await;
+        let before = held(&phone);
+        rig.set_state(&phone, "suspended").await;
+        // No connection from before stands: a suspended card opens one.
+        rig.restart_centre().await;
+        write(&phone, 1, "Meanwhile");
+        until("an error message", async || phone.with(|station| station.statistics()).errors_received >= 1).await;
+        assert_eq!(rig.book(&msisdn(number)).await, before);
+        rig.set_state(&phone, "active").await;
+        write(&phone, 2, "After");
+        rig.settled(&phone).await;
+        assert_eq!(held(&phone).len(), 2);
+    }
     rig.stop().await;
 }

@@ -1,10 +1,18 @@
 //! Several links, silent cards, what stands in the logs.
 
-use std::time::Duration;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use loadtest::smsc::Number;
 use mobile::Bearer;
 use proto::centre::{self, restore_request::Selection};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
     logs,
@@ -93,5 +101,42 @@ async fn a_card_moves_from_one_channel_to_the_other_and_back() {
         assert_eq!((by_sms, by_ip), (bearer == Bearer::Sms, bearer == Bearer::Ip));
         assert_eq!(rig.restore(&phone, 0, Selection::All(true)).await.state, "done");
     }
+    rig.stop().await;
+}
+
+/// Another address of the same centre: hands connections on, and counts them.
+async fn second_address(to: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
+    let (address, connections) = (listener.local_addr().expect("address"), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((mut card, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                let mut centre = TcpStream::connect(to).await?;
+                tokio::io::copy_bidirectional(&mut card, &mut centre).await
+            });
+        }
+    });
+    (address, connections)
+}
+
+/// CID 0x03: the phone connects again, to the address that its card has now, and what is on its way is not lost.
+#[tokio::test]
+async fn a_card_with_a_new_address_of_the_centre_connects_there() {
+    let rig = Rig::start().await;
+    let (address, connections) = second_address(rig.cards).await;
+    let phone = rig.phone(91, Bearer::Ip).await;
+    write(&phone, 1, "Old address");
+    rig.settled(&phone).await;
+    assert_eq!(connections.load(Ordering::SeqCst), 0);
+    let item = link::configuration::Item::CentreIp(address);
+    assert_eq!(rig.configure(&phone, &[item]).await.state, "done");
+    assert_eq!(phone.with(|station| station.centre_ip()), Some(address));
+    write(&phone, 2, "New address");
+    rig.settled(&phone).await;
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+    // And what the centre starts finds the card there.
+    assert_eq!(rig.restore(&phone, 0, Selection::All(true)).await.state, "done");
     rig.stop().await;
 }

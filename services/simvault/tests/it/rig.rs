@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -59,10 +60,13 @@ pub struct Rig {
     pub to_phones: Arc<Mutex<Vec<MobileTerminated>>>,
     /// To phones past the SMSC.
     pub inject: mpsc::Sender<MobileTerminated>,
+    /// Of the application server, and where cards connect by IP.
+    pub application_server: SocketAddr,
+    pub cards: SocketAddr,
     centre: Option<Centre>,
     config: CentreConfig,
     stop: CancellationToken,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Rig {
@@ -101,11 +105,31 @@ impl Rig {
             channel,
             to_phones,
             inject,
+            application_server: centre.application_server,
+            cards: centre.cards,
             centre: Some(centre),
             config,
             stop,
-            _folder: folder,
+            folder,
         }
+    }
+
+    /// The store's file, for what no call shows or does.
+    pub fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.folder.join("simvault.db")).expect("database")
+    }
+
+    /// Whether the store refuses, for good, every page of a book that contains `text`.
+    pub fn refuse_pages_with(&self, text: &str, refused: bool) {
+        let name: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
+        let mut sql = format!("DROP TRIGGER IF EXISTS refuse_{name};");
+        if refused {
+            sql.push_str(&format!(
+                "CREATE TRIGGER refuse_{name} BEFORE INSERT ON book_page WHEN instr(NEW.data, CAST('{text}' AS BLOB)) > 0 \
+                 BEGIN SELECT RAISE(ABORT, 'refused by the test'); END;"
+            ));
+        }
+        self.database().execute_batch(&sql).expect("trigger");
     }
 
     /// Stops the centre in order and starts it again on its store.
@@ -237,6 +261,14 @@ impl Rig {
         let request = centre::ConfigureRequest { msisdn: phone.subscription.msisdn.clone(), items };
         let reference = self.commands.clone().configure(request).await.expect("configuration").into_inner();
         self.ended(phone, reference.action_id).await
+    }
+
+    /// Notices of this kind about this number.
+    pub async fn notices(&self, msisdn: &str, kind: &str) -> Vec<centre::Notice> {
+        let request = centre::ListNoticesRequest { limit: 1000 };
+        let mut queues = centre::queues_client::QueuesClient::new(self.channel.clone());
+        let notices = queues.list_notices(request).await.expect("notices").into_inner().notices;
+        notices.into_iter().filter(|notice| notice.kind == kind && notice.msisdn == msisdn).collect()
     }
 
     /// Messages that the SMSC delivered to this number.
