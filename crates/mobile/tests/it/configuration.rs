@@ -135,7 +135,6 @@ fn clear_and_resynchronise_send_everything_again() {
     assert!(rig.sent.contains(&hex("38 0900 0A00")));
 }
 
-/// Covers: S2-CG-05
 #[test]
 fn a_checksum_row_beyond_the_table_or_outside_the_monitored_records_is_refused() {
     let mut rig = Rig::with(StationConfig { service_on: false, ..StationConfig::default() });
@@ -147,7 +146,6 @@ fn a_checksum_row_beyond_the_table_or_outside_the_monitored_records_is_refused()
     assert_eq!(rig.station.eeprom().checksums.to_octets(), hex("00014444 00022222 00033333"));
 }
 
-/// Covers: S2-CG-05
 #[test]
 fn a_centre_address_that_no_message_can_have_is_refused() {
     let mut rig = Rig::new();
