@@ -1,6 +1,6 @@
 //! Answers of a card that are late, partial, or refuse what the centre thought possible.
 
-use super::*;
+use super::{configurations::configure, restores::acknowledge_restore, *};
 
 fn order(centre: &mut Centre, content: Content) {
     let context = Context { now: centre.now, ids: &centre.ids, policy: &centre.policy };
