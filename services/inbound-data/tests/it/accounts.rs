@@ -124,9 +124,11 @@ async fn an_error_is_told_to_card_operator_and_customer_service_but_never_answer
     assert_eq!(centre.errors.lock().unwrap()[0].payload.as_ref(), [0x48, 0, 0, 0, 0, 0, 2, 0x0C]);
     assert_eq!(centre.one(sms(1, vec![0x48, 0x7F, 0x10, 0x6F, 0x3A, 5, 2, 4])).await, Outcome::Stored);
     assert_eq!(centre.edge.ingest(vec![sms(1, vec![0x48, 1])]).await, [refused(Reason::Malformed)]);
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(centre.errors.lock().unwrap().len(), 1);
+    // Error messages leave in order: when the next one is there, the two errors of the card had none.
+    assert_eq!(centre.edge.ingest(vec![sms(1, vec![0xC1])]).await, [refused(Reason::Unsupported)]);
+    centre.until("the next error message", |centre| centre.errors.lock().unwrap().len() > 1).await;
+    assert_eq!(centre.errors.lock().unwrap().len(), 2);
     let kinds: Vec<_> = centre.store.tables().notices.iter().map(|notice| notice.kind.clone()).collect();
-    assert_eq!(kinds, ["refused-message", "card-error", "refused-message"]);
+    assert_eq!(kinds, ["refused-message", "card-error", "refused-message", "refused-message"]);
     centre.stop().await;
 }

@@ -8,7 +8,7 @@ use domain::{
 use link::monitor::MonitorRow;
 use proto::inbound::Outcome;
 
-use crate::harness::{Card, adn, adn_row, item, key, msisdn, sms, start, start_with};
+use crate::harness::{Card, Centre, adn, adn_row, item, key, msisdn, sms, start, start_with};
 
 /// Covers: SC-ID-01, SC-ID-03, SC-DB-06, SC-DB-08
 #[tokio::test]
@@ -22,9 +22,8 @@ async fn records_reach_the_senders_book_and_nobody_elses() {
     let messages = vec![sms(1, anna.backup(1, &same)), sms(2, ben.backup(2, &same)), sms(1, anna.backup(3, &same))];
     let outcomes = centre.edge.ingest(messages).await;
     assert!(outcomes.iter().all(|(outcome, _)| *outcome == Outcome::Stored));
-    let records = |centre: &crate::harness::Centre, number| {
-        centre.book(number).into_keys().map(|(_, record)| record).collect::<Vec<_>>()
-    };
+    let records =
+        |centre: &Centre, number| centre.book(number).into_keys().map(|(_, record)| record).collect::<Vec<_>>();
     assert_eq!((records(&centre, 1), records(&centre, 2)), (vec![1, 3], vec![2]));
     assert_eq!((centre.state(1).checksums, centre.state(2).checksums), (anna.table, ben.table));
     centre.stop().await;
@@ -158,19 +157,26 @@ async fn the_book_as_of_earlier_survives_deletion_monitor_change_and_restart() {
 #[tokio::test]
 async fn a_forced_mismatch_is_followed_by_a_request_to_resynchronise() {
     let mut centre = start().await;
-    centre.subscriber(1);
-    let mut card = Card::default();
-    centre.one(sms(1, card.backup(1, &adn("ANNA")))).await;
-    let mut state = centre.state(1);
-    state.checksums.remove(0, 1);
-    centre.store.tables().set_state(key(1), &state);
-    centre.one(sms(1, card.backup(2, &adn("BEN")))).await;
+    // The other's mismatch is two seconds older.
+    for (number, age) in [(2, 2), (1, 0)] {
+        centre.subscriber(number);
+        let mut card = Card::default();
+        centre.one(sms(number, card.backup(1, &adn("ANNA")))).await;
+        let mut state = centre.state(number);
+        state.checksums.remove(0, 1);
+        centre.store.tables().set_state(key(number), &state);
+        centre.one(sms(number, card.backup(2, &adn("BEN")))).await;
+        centre.clock.advance(Duration::from_secs(age));
+    }
+    let asked = |centre: &Centre, number: u32| {
+        centre.store.tables().ordered().into_iter().find(|action| action.device == key(number))
+    };
     centre.clock.advance(Duration::from_secs(359));
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(centre.store.tables().ordered().is_empty(), "not within the grace");
+    centre.until("the other's resynchronisation", |centre| asked(centre, 2).is_some()).await;
+    assert!(asked(&centre, 1).is_none(), "not within the grace");
     centre.clock.advance(Duration::from_secs(2));
-    centre.until("a resynchronisation", |centre| !centre.store.tables().ordered().is_empty()).await;
-    let action = centre.store.tables().ordered().remove(0);
+    centre.until("a resynchronisation", |centre| asked(centre, 1).is_some()).await;
+    let action = asked(&centre, 1).unwrap();
     assert_eq!(centre.launch(action.id), [0x30, 0x09, 0xFF, 0x0A, 0xFF]);
     centre.until("it is queued", |centre| centre.queue.entries().iter().any(|entry| entry.action == action.id)).await;
     centre.stop().await;

@@ -6,7 +6,8 @@ use edge::{
     link::Bind,
     testing::{Smsc, eventually, link},
 };
-use proto::outbound::{Launch, launch_result::Outcome};
+use proto::outbound::{Launch, launch_result::Outcome, outbound_channel_client::OutboundChannelClient};
+use rpc::stream::BatchClientConfig;
 use smpp::CommandStatus;
 
 use crate::{Bench, is_accepted, launch, launch_with};
@@ -115,8 +116,15 @@ async fn a_slow_smsc_is_waited_for_and_nothing_is_sent_twice() {
     smsc.answer_with(|_, _| None);
     let launching = tokio::spawn(launch_with(bench.client.clone(), launch(5)));
     eventually("submitted", || smsc.submitted_count() == 1).await;
-    // Longer than the progress deadline of the client.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let begun = Instant::now();
+    // As many signs of life, each on its stream, as outlast the progress deadline of the client: the first comes at once.
+    let address = format!("http://{}", bench.running.address);
+    let mut other = OutboundChannelClient::connect(address).await.expect("connected");
+    let mut signs = other.launch(tokio_stream::pending()).await.expect("open").into_inner();
+    for _ in 0..6 {
+        signs.message().await.expect("no error").expect("open");
+    }
+    assert!(begun.elapsed() > BatchClientConfig::default().progress);
     smsc.answer_all(CommandStatus::ESME_ROK);
     assert!(is_accepted(&launching.await.expect("no panic")));
     assert_eq!(smsc.submitted_count(), 1);

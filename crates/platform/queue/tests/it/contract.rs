@@ -21,11 +21,11 @@ pub fn contents(entries: &[Entry]) -> Vec<Bytes> {
     entries.iter().map(|entry| entry.body.clone()).collect()
 }
 
-/// All promises that need no moving clock, on an empty queue.
-pub async fn check_all(queue: Arc<dyn Queue>) {
+/// All promises that need no moving clock, on an empty queue. `a_pop_waits` ends once the queue has a pop waiting.
+pub async fn check_all(queue: Arc<dyn Queue>, a_pop_waits: impl Future<Output = ()>) {
     queue.ping().await.expect("there");
     entries_come_in_order_once(&*queue).await;
-    a_pop_waits_for_the_first_entry(&queue).await;
+    a_pop_waits_for_the_first_entry(&*queue, a_pop_waits).await;
     an_entry_of_a_dead_consumer_is_taken_over(&*queue).await;
     a_buried_entry_is_dead(&*queue).await;
     two_consumers_never_share_an_entry(&queue).await;
@@ -53,14 +53,15 @@ async fn entries_come_in_order_once(queue: &dyn Queue) {
     assert_eq!(queue.depth(Bearer::Sms).await.expect("depth"), Depth::default());
 }
 
-async fn a_pop_waits_for_the_first_entry(queue: &Arc<dyn Queue>) {
-    let waiting = tokio::spawn({
-        let queue = queue.clone();
-        async move { queue.pop(Bearer::Ip, "a", 10, Duration::from_secs(20)).await }
-    });
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    queue.push(Bearer::Ip, &bodies(7..8)).await.expect("pushed");
-    let popped = waiting.await.expect("no panic").expect("popped");
+async fn a_pop_waits_for_the_first_entry(queue: &dyn Queue, a_pop_waits: impl Future<Output = ()>) {
+    let push = async {
+        a_pop_waits.await;
+        queue.push(Bearer::Ip, &bodies(7..8)).await
+    };
+    // The pop is polled first.
+    let (popped, pushed) = tokio::join!(biased; queue.pop(Bearer::Ip, "a", 10, Duration::from_secs(20)), push);
+    pushed.expect("pushed");
+    let popped = popped.expect("popped");
     assert_eq!(contents(&popped), bodies(7..8));
     queue.acknowledge(Bearer::Ip, &ids(&popped)).await.expect("acknowledged");
     let nothing = queue.pop(Bearer::Ip, "a", 10, Duration::from_millis(20)).await.expect("popped");

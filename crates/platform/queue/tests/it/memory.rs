@@ -8,7 +8,8 @@ use crate::contract::{bodies, check_all};
 
 #[tokio::test]
 async fn the_memory_queue_keeps_the_contract() {
-    check_all(MemoryQueue::new()).await;
+    // It waits from its first poll on.
+    check_all(MemoryQueue::new(), std::future::ready(())).await;
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ async fn connect(server: &Server, config: QueueConfig) -> Arc<RedisQueue> {
 async fn eventually(queue: &RedisQueue, consumer: &str) -> Vec<Entry> {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
-        match queue.pop(Bearer::Sms, consumer, 100, Duration::from_millis(50)).await {
+        match queue.pop(Bearer::Sms, consumer, 100, Duration::from_secs(1)).await {
             Ok(entries) if !entries.is_empty() => return entries,
             other => assert!(Instant::now() < end, "nothing within 20 s: {other:?}"),
         }
@@ -34,16 +34,33 @@ async fn push_eventually(queue: &RedisQueue, range: std::ops::Range<u32>) {
     }
 }
 
-fn command(server: &Server, name: &str) {
+fn connection(server: &Server) -> redis::Connection {
     let client = redis::Client::open(server.url()).expect("an address");
-    let mut connection = client.get_connection().expect("connected");
-    redis::cmd(name).exec(&mut connection).expect("done");
+    client.get_connection().expect("connected")
+}
+
+fn flush(server: &Server) {
+    redis::cmd("FLUSHALL").exec(&mut connection(server)).expect("flushed");
+}
+
+/// Looks again and again until Redis has a blocking read waiting.
+async fn a_pop_waits(server: &Server) {
+    let mut connection = connection(server);
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let clients: String = redis::cmd("INFO").arg("clients").query(&mut connection).expect("told");
+        if clients.contains("blocked_clients:1") {
+            return;
+        }
+        assert!(Instant::now() < end, "no read waits within 20 s: {clients}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 #[tokio::test]
 async fn redis_keeps_the_contract() {
     let server = Server::start();
-    check_all(connect(&server, QueueConfig::default()).await).await;
+    check_all(connect(&server, QueueConfig::default()).await, a_pop_waits(&server)).await;
 }
 
 #[tokio::test]
@@ -79,11 +96,11 @@ async fn a_flush_at_any_time_is_survived() {
     let queue = connect(&server, QueueConfig::default()).await;
     queue.push(Bearer::Sms, &bodies(0..3)).await.expect("pushed");
     let taken = queue.pop(Bearer::Sms, "a", 2, Duration::ZERO).await.expect("popped");
-    command(&server, "FLUSHALL");
+    flush(&server);
     queue.acknowledge(Bearer::Sms, &ids(&taken)).await.expect("nothing there");
     assert_eq!(queue.depth(Bearer::Sms).await.expect("depth"), Depth::default());
     assert!(queue.reclaim(Bearer::Sms, "a", Duration::ZERO, 9).await.expect("reclaimed").is_empty());
-    command(&server, "FLUSHALL");
+    flush(&server);
     queue.push(Bearer::Sms, &bodies(3..5)).await.expect("pushed");
     assert_eq!(contents(&eventually(&queue, "a").await), bodies(3..5));
 
@@ -92,8 +109,8 @@ async fn a_flush_at_any_time_is_survived() {
         let queue = queue.clone();
         async move { eventually(&queue, "b").await }
     });
-    tokio::time::sleep(Duration::from_millis(30)).await;
-    command(&server, "FLUSHALL");
+    a_pop_waits(&server).await;
+    flush(&server);
     queue.push(Bearer::Sms, &bodies(5..6)).await.expect("pushed");
     assert_eq!(contents(&waiting.await.expect("no panic")), bodies(5..6));
 }
@@ -101,6 +118,9 @@ async fn a_flush_at_any_time_is_survived() {
 #[tokio::test]
 async fn a_restart_of_redis_is_survived_with_its_entries() {
     let mut server = Server::start();
+    // On the disk before the answer, for what is answered is asked for below.
+    let always = ["SET", "appendfsync", "always"];
+    redis::cmd("CONFIG").arg(&always).exec(&mut connection(&server)).expect("set");
     let queue = connect(&server, QueueConfig::default()).await;
     queue.push(Bearer::Sms, &bodies(0..3)).await.expect("pushed");
     let taken = queue.pop(Bearer::Sms, "a", 1, Duration::ZERO).await.expect("popped");
@@ -108,9 +128,7 @@ async fn a_restart_of_redis_is_survived_with_its_entries() {
         let queue = queue.clone();
         async move { queue.pop(Bearer::Ip, "a", 1, Duration::from_secs(20)).await }
     });
-    // The log of commands reaches the file within the second.
-    command(&server, "BGREWRITEAOF");
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    a_pop_waits(&server).await;
     server.kill9();
     let error = waiting.await.expect("no panic").expect_err("its connection broke");
     assert!(matches!(error, QueueError::Unavailable(_)));
