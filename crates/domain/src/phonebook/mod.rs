@@ -106,7 +106,8 @@ pub struct DeviceState {
     pub uplink_counter: u32,
     /// First IP counter towards the card that no edge has been lent yet (D-114).
     pub downlink_counter: u32,
-    /// Since when the card's database checksum differs (D-62); cleared by a match.
+    /// Since when the card's database checksum differs (D-62), or since when a resynchronising card that has reported
+    /// all is quiet; cleared by a match, or by the end of the resynchronisation.
     pub mismatch_since: Option<Timestamp>,
     /// When resynchronisations were asked for in the last 24 h, newest last (D-62: one in 10 min, three in 24 h).
     pub resynchronised: Vec<Timestamp>,
@@ -177,7 +178,7 @@ pub struct Resynchronisation {
     /// The last message's database checksum was that of what the card reported: once the card is quiet, what it did
     /// not report is surplus.
     pub agreed: bool,
-    /// Records that the card reported since `started`; `None` is a deletion. They are in the book already; what is
+    /// Records that the card reported, or was restored, since `started`; `None` is a deletion. They are in the book already; what is
     /// pending is the emptying of all others.
     pub reported: BTreeMap<(FilePath, u8), Option<Bytes>>,
 }

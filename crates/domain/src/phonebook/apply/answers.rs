@@ -11,7 +11,7 @@ use link::{
 use super::{Context, Step, hash};
 use crate::{
     delivery::{Action, ConfigurationItem, Content, Progress, RestoreRecord, State},
-    phonebook::{Card, FilePath, LateAnswers, PageKey, Source},
+    phonebook::{Card, FilePath, LateAnswers, PageKey, Resynchronisation, Source},
 };
 
 /// Pages of the records that wait for an answer.
@@ -82,8 +82,11 @@ impl Step<'_, '_> {
         for record in written {
             self.write_restored(&record, is_addressable);
         }
-        // What the card has now is known; a mark from before says nothing (D-111).
-        self.state().mismatch_since = None;
+        // What the card has now is known; a mark from before says nothing (D-111). A resynchronisation goes on.
+        let now = self.context.now;
+        let state = self.state();
+        let is_waited_out = |running: &Resynchronisation| running.agreed && !running.held;
+        state.mismatch_since = state.resynchronisation.as_ref().is_some_and(is_waited_out).then_some(now);
         self.expect_late(&action, &progressed);
         self.settle(action, &progressed);
     }
@@ -104,8 +107,9 @@ impl Step<'_, '_> {
         let covering: Vec<(u8, MonitorRow)> = rows.map(|(index, row)| (index, *row)).collect();
         for (index, row) in covering {
             let Some(data) = self.overlaid(&record, &row) else { continue };
-            if self.write(record.file, &row, record.record_number, &data).is_some() {
+            if let Some(stored) = self.write(record.file, &row, record.record_number, &data) {
                 self.set_checksum(index, record.record_number, &data);
+                self.reported(record.file, record.record_number, stored);
             }
         }
     }

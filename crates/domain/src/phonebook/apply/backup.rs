@@ -102,9 +102,7 @@ impl Step<'_, '_> {
         match self.write(file, &row, record.record_number, &record.data) {
             Some(stored) => {
                 self.set_checksum(record.monitor_index, record.record_number, &record.data);
-                if let Some(resynchronisation) = &mut self.state().resynchronisation {
-                    resynchronisation.reported.insert((file, record.record_number), stored);
-                }
+                self.reported(file, record.record_number, stored);
                 reason::SUCCESS
             }
             None => {

@@ -4,6 +4,7 @@
 //! A message only marks; [`check_mismatch`] acts when the grace is over, called by a sweep over marked devices. A
 //! resynchronising card has cleared its checksum rows, so it reports what it has and says nothing of what it has not:
 //! when its checksum is that of the reported set and it has been quiet for the grace, what it did not report is surplus.
+//! That holds with equal tables too: a record whose row got lost shows in no checksum, and only here is it found.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -26,8 +27,16 @@ impl Step<'_, '_> {
         let now = self.context.now;
         let was_marked = self.state().mismatch_since.is_some();
         let state = self.state();
-        match checksum.compare(state.checksums.database_checksum()) {
+        let is_equal = checksum.compare(state.checksums.database_checksum());
+        match is_equal {
             None => {}
+            Some(true) if has_reported_all(state) => {
+                if let Some(resynchronisation) = &mut state.resynchronisation {
+                    resynchronisation.agreed = true;
+                }
+                // Not over before the card is quiet.
+                state.mismatch_since = Some(now);
+            }
             Some(true) => {
                 state.mismatch_since = None;
                 state.resynchronisation = None;
@@ -49,7 +58,14 @@ impl Step<'_, '_> {
             }
         }
         let is_marked = state.mismatch_since.is_some();
-        self.effects.mismatches += u64::from(is_marked && !was_marked);
+        self.effects.mismatches += u64::from(is_equal == Some(false) && is_marked && !was_marked);
+    }
+
+    /// The card has this record; a running resynchronisation counts it.
+    pub(super) fn reported(&mut self, file: FilePath, record_number: u8, record: Option<Bytes>) {
+        if let Some(resynchronisation) = &mut self.state().resynchronisation {
+            resynchronisation.reported.insert((file, record_number), record);
+        }
     }
 }
 
@@ -58,6 +74,13 @@ fn agrees(state: &DeviceState, checksum: PartialChecksum) -> bool {
     state.resynchronisation.as_ref().is_some_and(|resynchronisation| {
         let reported = reported_table(&resynchronisation.reported, &state.monitor);
         checksum.compare(reported.database_checksum()) == Some(true)
+    })
+}
+
+/// Whether a resynchronisation runs that no person has to decide, and every row of the centre's table was reported in it.
+fn has_reported_all(state: &DeviceState) -> bool {
+    state.resynchronisation.as_ref().is_some_and(|resynchronisation| {
+        !resynchronisation.held && reported_table(&resynchronisation.reported, &state.monitor) == state.checksums
     })
 }
 
@@ -152,7 +175,9 @@ fn end(card: &mut Card, pages: &mut Pages, context: Context<'_>, effects: &mut E
         card.view.state.resynchronisation = Some(Resynchronisation { held: true, ..running });
         return;
     }
-    empty(card, pages, &running, surplus, Source::Backup, context, effects);
+    if !surplus.is_empty() || reported_table(&running.reported, &card.view.state.monitor) != card.view.state.checksums {
+        empty(card, pages, &running, surplus, Source::Backup, context, effects);
+    }
 }
 
 /// A person's decision about a held resynchronisation (D-112): what the card did not report is emptied, or the book

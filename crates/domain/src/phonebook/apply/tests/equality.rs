@@ -24,10 +24,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..60)
 }
 
-/// Restores the book of an earlier moment to the card, message by message.
-fn restore_to(centre: &mut Centre, card: &mut ModelCard, source: &restore::Book) {
+/// Restores what is selected of the book of an earlier moment to the card, message by message.
+pub(super) fn restore_to(
+    centre: &mut Centre,
+    card: &mut ModelCard,
+    source: &restore::Book,
+    selection: &restore::Selection,
+) {
     let target = centre.book();
-    let plan = plan(centre, source, &target, &restore::Selection::All);
+    let plan = plan(centre, source, &target, selection);
     if plan.is_empty() {
         return;
     }
@@ -64,7 +69,7 @@ proptest! {
                 }
                 Step::Restore { to } => {
                     let source = kept[to % kept.len()].1.clone();
-                    restore_to(&mut centre, &mut card, &source);
+                    restore_to(&mut centre, &mut card, &source, &restore::Selection::All);
                 }
             }
             prop_assert_eq!(&centre.card.view.state.checksums, &card.table);
