@@ -122,7 +122,7 @@ fn the_centre_is_known_by_the_whole_of_its_number() {
     assert!(!is_heard("44770090000", 5, 0, "44770090000"), "a text of the same characters");
 }
 
-/// Covers: S2-AR-01, S2-AR-02, S2-AR-03
+/// Covers: S2-AR-01, S2-AR-02, S2-AR-03, S2-RS-09
 #[test]
 fn an_addressable_restore_writes_any_file() {
     let mut rig = Rig::new();
@@ -143,6 +143,17 @@ fn an_addressable_restore_writes_any_file() {
     rig.receive(&message(&[&hex("28 7F10 6F3A 05 0000 1C"), &bob()]));
     rig.polls(5);
     assert_eq!(rig.station.read_record(EF_ADN, 5), Some(bob()));
+    // From octet 14 on: the number changes, the name before it and what is behind it stay.
+    rig.receive(&hex("28 7F10 6F3A 05 000E 07 05 81 20 70 02 30 FF"));
+    rig.polls(5);
+    let bob_at_the_office = [&bob()[..14], &office()[14..21], &bob()[21..]].concat();
+    assert_eq!(rig.station.read_record(EF_ADN, 5), Some(bob_at_the_office));
+    assert_eq!(rig.sent.last(), Some(&hex("20 7F106F3A 05 0000")));
+    assert!([4, 6].iter().all(|next| rig.station.read_record(EF_ADN, *next) == Some(vec![0xFF; 28])));
+    rig.receive(&hex("28 7F10 6F42 01 0003 02 22 22"));
+    rig.polls(5);
+    let written = [[0x11; 3].as_slice(), &[0x22; 2], &[0x11; 23]].concat();
+    assert_eq!(rig.station.read_record(EF_SMSP, 1), Some(written));
     rig.receive(&hex("28 7F10 6FFF 01 0000 01 AA"));
     rig.polls(5);
     assert_eq!(rig.sent.last(), Some(&hex("20 7F106FFF 01 0201")));
