@@ -5,6 +5,7 @@ use std::time::Duration;
 use edge::{
     delivered::{EVENT_BUFFER, RATE, WINDOW},
     link::{self, Bind, LinkSettings},
+    slot,
 };
 use runtime::config::{Problem, Validate, duration};
 use serde::{Deserialize, Serialize};
@@ -32,7 +33,7 @@ pub struct Config {
     pub rate: u64,
     /// Name of this process where bind slots are kept. Default empty: a random one.
     pub instance: String,
-    /// How long the lease of a bind slot lasts, 1 s to 5 min. Default 15 s.
+    /// How long the lease of a bind slot lasts: at least half as long again as `drain` and a second, to 7.5 min. Default 20 s.
     #[serde(with = "duration")]
     pub slot_ttl: Duration,
     /// For answering what was delivered before a link is unbound, 0 s to 5 min. Default 10 s.
@@ -52,7 +53,7 @@ impl Default for Config {
             window: 1000,
             rate: 0,
             instance: String::new(),
-            slot_ttl: Duration::from_secs(15),
+            slot_ttl: Duration::from_secs(20),
             drain: Duration::from_secs(10),
         }
     }
@@ -82,7 +83,7 @@ impl Validate for Config {
                 Problem::range("event_buffer", self.event_buffer, EVENT_BUFFER),
                 Problem::range("window", self.window, WINDOW),
                 Problem::range("rate", self.rate, RATE),
-                Problem::duration_range("slot_ttl", self.slot_ttl, seconds(1)..=seconds(300)),
+                Problem::duration_range("slot_ttl", self.slot_ttl, slot::ttl_min(self.drain)..=seconds(450)),
                 Problem::duration_range("drain", self.drain, Duration::ZERO..=seconds(300)),
             ]
             .into_iter()

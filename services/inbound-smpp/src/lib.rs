@@ -14,7 +14,7 @@ use edge::{
     link::LinkSettings,
     parameters::Parameters,
     receipts::Receipts,
-    slot::{Slot, while_held},
+    slot::{Slot, unbind_after, while_held},
 };
 use net::smpp::{LinkConfig, SmppLink};
 use runtime::{
@@ -113,6 +113,6 @@ fn slot(config: &Config, link: &LinkSettings, registry: rpc::Balancer, owner: &s
         name: link.slot.clone(),
         owner: owner.to_owned(),
         ttl: config.slot_ttl,
-        unbind: config.slot_ttl / 3,
+        unbind: unbind_after(config.drain),
     })
 }

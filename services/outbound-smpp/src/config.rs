@@ -5,6 +5,7 @@ use std::{ops::RangeInclusive, time::Duration};
 use edge::{
     delivered::{EVENT_BUFFER, RATE},
     link::{self, Bind, LinkSettings},
+    slot,
 };
 use runtime::config::{Problem, Validate, duration};
 use serde::{Deserialize, Serialize};
@@ -52,7 +53,7 @@ pub struct Config {
     pub event_buffer: u64,
     /// Name of this process where bind slots are kept. Default empty: a random one.
     pub instance: String,
-    /// How long the lease of a bind slot lasts, 1 s to 5 min. Default 15 s.
+    /// How long the lease of a bind slot lasts: at least half as long again as `drain` and a second, to 7.5 min. Default 20 s.
     #[serde(with = "duration")]
     pub slot_ttl: Duration,
     /// For emptying the window before a link is unbound, 0 s to 5 min. Default 10 s.
@@ -76,7 +77,7 @@ impl Default for Config {
             unanswered_max: 2000,
             event_buffer: 1000,
             instance: String::new(),
-            slot_ttl: Duration::from_secs(15),
+            slot_ttl: Duration::from_secs(20),
             drain: Duration::from_secs(10),
         }
     }
@@ -110,7 +111,7 @@ impl Validate for Config {
                 Problem::duration_range("retry_after", self.retry_after, millis(10)..=seconds(60)),
                 Problem::range("unanswered_max", self.unanswered_max, 1..=100_000),
                 Problem::range("event_buffer", self.event_buffer, EVENT_BUFFER),
-                Problem::duration_range("slot_ttl", self.slot_ttl, seconds(1)..=seconds(300)),
+                Problem::duration_range("slot_ttl", self.slot_ttl, slot::ttl_min(self.drain)..=seconds(450)),
                 Problem::duration_range("drain", self.drain, Duration::ZERO..=seconds(300)),
             ]
             .into_iter()

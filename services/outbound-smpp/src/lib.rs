@@ -20,7 +20,7 @@ use edge::{
     link::LinkSettings,
     parameters::Parameters,
     receipts::Receipts,
-    slot::{Slot, while_held},
+    slot::{Slot, unbind_after, while_held},
 };
 use net::smpp::{LinkConfig, LinkEvent, LinkHandle, SmppLink};
 use proto::outbound::outbound_channel_server::OutboundChannelServer;
@@ -199,6 +199,6 @@ fn slot(config: &Config, link: &LinkSettings, registry: rpc::Balancer) -> Option
         name: link.slot.clone(),
         owner: config.owner(),
         ttl: config.slot_ttl,
-        unbind: config.slot_ttl / 3,
+        unbind: unbind_after(config.drain),
     })
 }

@@ -17,10 +17,22 @@ pub struct Slot {
     pub name: String,
     /// This process.
     pub owner: String,
-    /// How long a lease lasts; renewed after a third of it.
+    /// How long a lease lasts; renewed after a sixth of it.
     pub ttl: Duration,
-    /// What an orderly unbind may take: it begins so long before the lease expires.
+    /// What an orderly unbind may take, [`unbind_after`] a drain: it begins so long before the lease expires.
     pub unbind: Duration,
+}
+
+/// What it takes to unbind a link that may drain so long.
+#[must_use]
+pub fn unbind_after(drain: Duration) -> Duration {
+    drain + Duration::from_secs(1)
+}
+
+/// The shortest lease that leaves time for one attempt to renew it, a second one that goes unanswered, and the unbind.
+#[must_use]
+pub fn ttl_min(drain: Duration) -> Duration {
+    (unbind_after(drain) * 3).div_f64(2.0)
 }
 
 /// Runs `run` while the slot is held, again and again until `stop`; without a slot once. Each run gets a token that
@@ -67,7 +79,7 @@ impl Slot {
         let ttl_millis = u32::try_from(self.ttl.as_millis()).unwrap_or(u32::MAX);
         let lease = AcquireLeaseRequest { name: self.name.clone(), owner: self.owner.clone(), ttl_millis };
         let mut client = EdgeRegistryClient::new(channel);
-        match timeout(self.ttl / 3, client.acquire_lease(Request::new(lease))).await {
+        match timeout(self.ttl / 6, client.acquire_lease(Request::new(lease))).await {
             Ok(Ok(reply)) => reply.into_inner().held.then_some(asked + self.ttl),
             Ok(Err(error)) => {
                 tracing::warn!(slot = self.name, %error, "bind slot: no answer of the application server");
@@ -80,7 +92,7 @@ impl Slot {
     /// Renews until that fails and the lease is about to expire.
     async fn keep(&self, mut expires: Instant) {
         loop {
-            sleep(self.ttl / 3).await;
+            sleep(self.ttl / 6).await;
             match self.acquire().await {
                 Some(renewed) => expires = renewed,
                 None if Instant::now() + self.unbind + self.ttl / 3 >= expires => return,

@@ -26,8 +26,10 @@ pub enum QueueError {
     /// The store has the truth: the janitor queues again what found no room.
     #[error("queue full: {waiting} entries, accepted: at most {entries_max}")]
     Full { waiting: u64, entries_max: u64 },
-    #[error("queue address: {0}; expected redis://[[user]:password@]host[:port][/database]")]
+    #[error("queue address: {0}; expected redis[s]://[[user]:password@]host[:port][/database]")]
     Address(String),
+    #[error("queue: the authority's certificate in {}: {cause}", .file.display())]
+    Authority { file: std::path::PathBuf, cause: String },
 }
 
 pub type Result<T> = std::result::Result<T, QueueError>;

@@ -3,7 +3,7 @@
 
 use std::{io, net::SocketAddr, sync::OnceLock, time::Duration};
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -48,7 +48,9 @@ impl Validate for TelemetryConfig {
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
-/// Upper bounds of every histogram, seconds.
+/// Upper bounds of the histograms that count messages.
+const MESSAGE_BUCKETS: [f64; 12] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0];
+/// Upper bounds of every other histogram, seconds.
 const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +85,11 @@ pub fn init_metrics() -> Result<(), TelemetryError> {
         return Ok(());
     }
     let describe = |error: metrics_exporter_prometheus::BuildError| TelemetryError::Metrics(error.to_string());
-    let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).map_err(describe)?;
+    let messages = Matcher::Suffix("_messages".to_owned());
+    let builder = PrometheusBuilder::new()
+        .set_buckets(&BUCKETS)
+        .and_then(|builder| builder.set_buckets_for_metric(messages, &MESSAGE_BUCKETS))
+        .map_err(describe)?;
     let handle = builder.install_recorder().map_err(describe)?;
     // A second caller raced: its install failed above, so this one is the first.
     METRICS.set(handle).map_err(|_| TelemetryError::AlreadySet)

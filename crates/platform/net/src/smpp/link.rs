@@ -8,7 +8,7 @@ use smpp::{
     AlertNotification, Bind, BindKind, CloseReason, CommandStatus, DeliverSm, Role, SessionConfig, SubmitSm, Text,
     TextTooLong,
 };
-use tokio::{net::TcpStream, sync::mpsc};
+use tokio::{net::TcpStream, sync::mpsc, time::Instant};
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
@@ -215,6 +215,9 @@ impl LinkHandle {
     }
 }
 
+/// A link that was bound so long starts its back-off anew.
+const STABLE_AFTER: Duration = Duration::from_secs(30);
+
 /// Starts links.
 #[derive(Debug)]
 pub struct SmppLink;
@@ -260,11 +263,13 @@ impl Keeper {
             let addresses = self.config.addresses.len().max(1);
             let address = self.config.addresses.get(attempt % addresses).cloned().unwrap_or_default();
             attempt += 1;
+            let began = Instant::now();
             let (reason, was_bound) = self.connection(&settings, address).await;
             if self.stop.is_cancelled() {
                 break;
             }
-            failures = if was_bound { 0 } else { failures + 1 };
+            // An SMSC that binds and hangs up at once is no better than one that refuses.
+            failures = if was_bound && began.elapsed() >= STABLE_AFTER { 0 } else { failures + 1 };
             // The next address at once; a pause only after every one was tried.
             let retry_in =
                 if !was_bound && !attempt.is_multiple_of(addresses) { Duration::ZERO } else { self.pause(failures) };

@@ -2,13 +2,14 @@
 //! for the caller, who knows what a repeat does.
 
 use std::{
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use redis::{
     AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind,
-    Value, aio::MultiplexedConnection, cmd,
+    TlsCertificates, Value, aio::MultiplexedConnection, cmd,
 };
 use runtime::events::{self, Kind};
 use tokio::{
@@ -38,9 +39,17 @@ struct Present {
 }
 
 impl Link {
-    pub(super) fn new(url: &str, connect_timeout: Duration, response_timeout: Duration) -> Result<Self, QueueError> {
+    pub(super) fn new(
+        url: &str,
+        tls_ca: &Path,
+        connect_timeout: Duration,
+        response_timeout: Duration,
+    ) -> Result<Self, QueueError> {
+        // Refused when the process has chosen one before: then that one holds.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let client = if tls_ca.as_os_str().is_empty() { Client::open(url) } else { trusting(url, tls_ca)? };
         // The text of the error does not repeat the address, which holds the password.
-        let client = Client::open(url).map_err(|error| QueueError::Address(error.to_string()))?;
+        let client = client.map_err(|error| QueueError::Address(error.to_string()))?;
         Ok(Self::with(client, connect_timeout, response_timeout))
     }
 
@@ -120,6 +129,12 @@ impl Link {
             events::record(Kind::CommunicationFailure, format!("queue: Redis: {error}"));
         }
     }
+}
+
+/// A client of a server whose certificate this authority signed.
+fn trusting(url: &str, tls_ca: &Path) -> Result<RedisResult<Client>, QueueError> {
+    let pem = std::fs::read(tls_ca).map_err(|error| QueueError::Authority { file: tls_ca.to_owned(), cause: error.to_string() })?;
+    Ok(Client::build_with_tls(url, TlsCertificates { client_tls: None, root_cert: Some(pem) }))
 }
 
 /// The connection is of no use any more.

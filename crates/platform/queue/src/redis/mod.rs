@@ -6,6 +6,7 @@ mod reply;
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -31,6 +32,9 @@ pub struct QueueConfig {
     pub prefix: String,
     /// Consumer group of the outbound action processors. Default `outbound-action`.
     pub group: String,
+    /// With `rediss://`: PEM file of the authority that the server's certificate is checked against. Empty, the default:
+    /// the authorities that the machine trusts.
+    pub tls_ca: PathBuf,
     /// 10 ms to 60 s, default 1 s.
     #[serde(with = "duration")]
     pub connect_timeout: Duration,
@@ -49,6 +53,7 @@ impl Default for QueueConfig {
         Self {
             prefix: "simvault".to_owned(),
             group: "outbound-action".to_owned(),
+            tls_ca: PathBuf::new(),
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(5),
             entries_max: 2_000_000,
@@ -99,9 +104,9 @@ impl RedisQueue {
     /// Checks the address; Redis itself may come later.
     ///
     /// # Errors
-    /// The address is none.
+    /// The address is none, or the authority's file cannot be used.
     pub async fn connect(url: &str, config: QueueConfig) -> Result<Arc<Self>> {
-        let link = Link::new(url, config.connect_timeout, config.response_timeout)?;
+        let link = Link::new(url, &config.tls_ca, config.connect_timeout, config.response_timeout)?;
         let readers = Readers { idle: Mutex::default() };
         let queue = Self { link, readers, config, lengths: Default::default(), cursors: Mutex::default() };
         if let Err(error) = queue.ping().await {

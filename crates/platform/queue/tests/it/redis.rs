@@ -5,7 +5,7 @@ use queue::{
     Depth, Entry, Queue, QueueError,
     redis::{QueueConfig, RedisQueue},
 };
-use testkit::redis::Server;
+use testkit::{Folder, redis::Server, tls::Authority};
 use tokio::time::Instant;
 
 use crate::contract::{bodies, check_all, contents, ids};
@@ -61,6 +61,28 @@ async fn a_pop_waits(server: &Server) {
 async fn redis_keeps_the_contract() {
     let server = Server::start();
     check_all(connect(&server, QueueConfig::default()).await, a_pop_waits(&server)).await;
+}
+
+#[tokio::test]
+async fn over_tls_only_the_named_authority_is_trusted() {
+    let authority = Authority::new();
+    let server = Server::start_with_tls(&authority.identity(&["127.0.0.1"]));
+    let folder = Folder::new("queue-tls");
+    let written = |name: &str, pem: String| {
+        std::fs::write(folder.join(name), pem).expect("written");
+        QueueConfig { tls_ca: folder.join(name), ..QueueConfig::default() }
+    };
+    let url = server.tls_url().expect("it speaks TLS");
+    let trusting = RedisQueue::connect(&url, written("ours.pem", authority.certificate_pem())).await.expect("a queue");
+    trusting.push(Bearer::Sms, &bodies(0..3)).await.expect("pushed");
+    assert_eq!(trusting.pop(Bearer::Sms, "one", 10, Duration::ZERO).await.expect("popped").len(), 3);
+
+    let other = written("other.pem", Authority::new().certificate_pem());
+    let distrusting = RedisQueue::connect(&url, other).await.expect("Redis may come later");
+    assert!(distrusting.push(Bearer::Sms, &bodies(0..1)).await.is_err(), "signed by somebody else");
+    let missing = QueueConfig { tls_ca: folder.join("none.pem"), ..QueueConfig::default() };
+    let error = RedisQueue::connect(&url, missing).await.err().expect("no such file").to_string();
+    assert!(error.contains("none.pem"), "{error}");
 }
 
 #[tokio::test]
