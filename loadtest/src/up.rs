@@ -74,7 +74,7 @@ pub fn up(config: &UpConfig) -> Result<String> {
             let log = fs::read_to_string(config.folder.join(LOG_FILE)).unwrap_or_default();
             let last = log.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
             if ended.is_none() {
-                terminate(child.id())?;
+                terminate(child.id());
             }
             bail!(
                 "not ready after {:.0} s; logs in {}\n{last}",
@@ -93,7 +93,7 @@ pub fn up(config: &UpConfig) -> Result<String> {
 /// It does not end within a minute and a half.
 pub fn down(folder: &Path) -> Result<String> {
     let Some(pid) = running(folder) else { return Ok("Nothing runs.\n".to_owned()) };
-    terminate(pid)?;
+    terminate(pid);
     let began = Instant::now();
     while running(folder).is_some() {
         ensure!(began.elapsed() < DOWN_WITHIN, "process {pid} has not ended {DOWN_WITHIN:?} after SIGTERM");

@@ -9,8 +9,10 @@ pub mod folder;
 pub mod port;
 pub mod postgres;
 pub mod redis;
+mod signal;
 pub mod tls;
 mod watched;
 
 pub use folder::Folder;
 pub use port::free_port;
+pub use signal::signal;

@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::signal;
+
 /// `$1` is the signal that ends the server, `$2` the folder, the rest its command. A line on the pipe means "leave the
 /// folder": the server is to be started again.
 const SHELL: &str = r#"
@@ -77,9 +79,8 @@ impl Watched {
     pub fn kill9(&self) {
         let mut victims = vec![self.pid];
         victims.extend(children(self.pid));
-        let victims: Vec<String> = victims.iter().map(u32::to_string).collect();
         // Some may be gone by themselves: their parent just was.
-        drop(Command::new("kill").arg("-9").args(&victims).stderr(Stdio::null()).status());
+        signal("KILL", &victims);
         until("the killed server is gone", || victims.iter().all(|pid| !is_running(pid)));
     }
 }
@@ -97,7 +98,7 @@ fn children(pid: u32) -> Vec<u32> {
 }
 
 /// Neither gone nor a zombie.
-fn is_running(pid: &String) -> bool {
+fn is_running(pid: &u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next()).is_some_and(|state| !"ZX".contains(state))
 }

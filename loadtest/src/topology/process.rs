@@ -119,7 +119,7 @@ impl Keeper {
     pub fn stop(&self, grace: Duration) -> Result<Vec<String>> {
         let mut kept = std::mem::take(&mut *self.lock());
         for child in kept.iter().filter_map(|kept| kept.child.as_ref()) {
-            terminate(child.id())?;
+            terminate(child.id());
         }
         let deadline = Instant::now() + grace;
         let mut killed = Vec::new();
@@ -172,10 +172,9 @@ fn open_log(path: &Path) -> Result<File> {
     File::options().create(true).append(true).open(path).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// SIGTERM to a process of ours, by its id.
-pub fn terminate(pid: u32) -> Result<()> {
-    Command::new("kill").args(["-TERM", &pid.to_string()]).stderr(Stdio::null()).status().context("cannot run kill")?;
-    Ok(())
+/// SIGTERM to a process of ours, by its id; it may be gone already.
+pub fn terminate(pid: u32) {
+    testkit::signal("TERM", &[pid]);
 }
 
 #[cfg(test)]

@@ -49,8 +49,7 @@ impl Role {
 
     /// What a kubelet or systemd sends first.
     pub fn terminate(&self) {
-        let pid = self.process.0.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(testkit::signal("TERM", &[self.process.0.id()]));
     }
 
     pub fn exited(&mut self) -> Option<ExitStatus> {

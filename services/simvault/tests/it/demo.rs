@@ -69,8 +69,7 @@ fn wireshark_reads_every_pdu_and_every_message_says_what_it_is() {
     }
     let output = demo(&["--cards", "4", "--smsc-port", &port]);
     // SIGINT makes it write what it holds.
-    let stopped = Command::new("kill").args(["-INT", &capture.id().to_string()]).status();
-    assert!(stopped.is_ok_and(|status| status.success()));
+    assert!(testkit::signal("INT", &[capture.id()]));
     capture.wait().expect("dumpcap ends");
     assert!(output.status.success(), "{:#?}", lines(&output.stdout));
 

@@ -44,10 +44,10 @@ fn all_services_start_from_a_file_and_stop_in_order() {
     // Ends too when the process does.
     let started: Vec<String> = log.by_ref().take_while(|line| !line.contains("all services run")).collect();
     let serving = started.iter().filter(|line| line.contains("serving gRPC on")).count();
-    let stopped = Command::new("kill").args(["-TERM", &process.id().to_string()]).status();
+    let stopped = testkit::signal("TERM", &[process.id()]);
     let after: Vec<String> = log.collect();
     let status = process.wait().expect("it ends");
-    assert!(stopped.is_ok_and(|status| status.success()));
+    assert!(stopped);
     assert!(status.success(), "{started:#?} {after:#?}");
     // Inbound SMPP, inbound IP, inbound data, outbound action, outbound SMPP, outbound IP, application server.
     assert_eq!(serving, 7, "{started:#?}");

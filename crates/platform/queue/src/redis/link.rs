@@ -133,7 +133,8 @@ impl Link {
 
 /// A client of a server whose certificate this authority signed.
 fn trusting(url: &str, tls_ca: &Path) -> Result<RedisResult<Client>, QueueError> {
-    let pem = std::fs::read(tls_ca).map_err(|error| QueueError::Authority { file: tls_ca.to_owned(), cause: error.to_string() })?;
+    let pem = std::fs::read(tls_ca)
+        .map_err(|error| QueueError::Authority { file: tls_ca.to_owned(), cause: error.to_string() })?;
     Ok(Client::build_with_tls(url, TlsCertificates { client_tls: None, root_cert: Some(pem) }))
 }
 

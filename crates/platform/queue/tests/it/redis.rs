@@ -188,16 +188,13 @@ async fn a_frozen_redis_costs_a_bounded_time() {
     let config = QueueConfig { response_timeout: Duration::from_millis(200), ..QueueConfig::default() };
     let queue = connect(&server, config).await;
     queue.push(Bearer::Sms, &bodies(0..1)).await.expect("pushed");
-    let signal = |name: &str| {
-        let status = std::process::Command::new("kill").args([name, &server.pid().to_string()]).status();
-        assert!(status.expect("kill runs").success());
-    };
-    signal("-STOP");
+    let signal = |name: &str| assert!(testkit::signal(name, &[server.pid()]));
+    signal("STOP");
     let begun = Instant::now();
     assert!(queue.push(Bearer::Sms, &bodies(1..2)).await.is_err());
     assert!(queue.pop(Bearer::Sms, "a", 1, Duration::from_millis(100)).await.is_err());
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    signal("-CONT");
+    signal("CONT");
     assert_eq!(contents(&eventually(&queue, "a").await).first(), bodies(0..1).first());
 }
 
