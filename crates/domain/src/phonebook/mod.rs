@@ -178,6 +178,11 @@ pub struct Resynchronisation {
     /// The last message's database checksum was that of what the card reported: once the card is quiet, what it did
     /// not report is surplus.
     pub agreed: bool,
+    /// The card was quiet once, and that was no proof: it is believed to have told all when it is quiet again after
+    /// one more message, which is no part of its scan.
+    pub was_quiet: bool,
+    /// By monitor row: the highest record that the card reported as the book had it. So far its scan has come.
+    pub scanned: BTreeMap<u8, u8>,
     /// Records that the card reported, or was restored, since `started`; `None` is a deletion. They are in the book already; what is
     /// pending is the emptying of all others.
     pub reported: BTreeMap<(FilePath, u8), Option<Bytes>>,

@@ -135,7 +135,15 @@ fn read_settings(reader: &mut Reader) -> Result<BTreeMap<u8, Bytes>, CorruptValu
 
 fn put_resynchronisation(out: &mut Vec<u8>, resynchronisation: &Resynchronisation) {
     out.put_i64(resynchronisation.started.0);
-    out.put_u8(u8::from(resynchronisation.held) | u8::from(resynchronisation.agreed) << 1);
+    let has_scanned = !resynchronisation.scanned.is_empty();
+    let flags = [resynchronisation.held, resynchronisation.agreed, resynchronisation.was_quiet, has_scanned];
+    out.put_u8(flags.into_iter().enumerate().fold(0, |octet, (bit, flag)| octet | u8::from(flag) << bit));
+    if has_scanned {
+        put_long(
+            out,
+            &resynchronisation.scanned.iter().flat_map(|(index, record)| [*index, *record]).collect::<Vec<_>>(),
+        );
+    }
     out.put_u16(u16::try_from(resynchronisation.reported.len()).unwrap_or(u16::MAX));
     for ((file, record_number), record) in resynchronisation.reported.iter().take(usize::from(u16::MAX)) {
         out.put_u16(file.df);
@@ -148,13 +156,22 @@ fn put_resynchronisation(out: &mut Vec<u8>, resynchronisation: &Resynchronisatio
 fn read_resynchronisation(reader: &mut Reader) -> Result<Resynchronisation, CorruptValue> {
     let started = Timestamp(reader.i64()?);
     let flags = reader.u8()?;
+    let scanned = if flags & 8 == 0 { Bytes::new() } else { reader.long()? };
+    let scanned = scanned.as_chunks::<2>().0.iter().map(|[index, record]| (*index, *record)).collect();
     let reported = (0..reader.u16()?)
         .map(|_| {
             let file = FilePath { df: reader.u16()?, ef: reader.u16()? };
             Ok(((file, reader.u8()?), reader.record()?))
         })
         .collect::<Result<_, _>>()?;
-    Ok(Resynchronisation { started, held: flags & 1 != 0, agreed: flags & 2 != 0, reported })
+    Ok(Resynchronisation {
+        started,
+        held: flags & 1 != 0,
+        agreed: flags & 2 != 0,
+        was_quiet: flags & 4 != 0,
+        scanned,
+        reported,
+    })
 }
 
 #[cfg(test)]

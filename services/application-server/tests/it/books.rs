@@ -77,7 +77,14 @@ async fn hold(centre: &Centre, account: &centre::Account) {
     let stored = centre.store.account(msisdn).await.unwrap().unwrap();
     let mut state = stored.devices[0].1.clone();
     let reported = [((crate::centre::ADN, 3), Some(adn("ANNA")))].into();
-    state.resynchronisation = Some(Resynchronisation { started: centre.now(), held: true, agreed: true, reported });
+    state.resynchronisation = Some(Resynchronisation {
+        started: centre.now(),
+        held: true,
+        agreed: true,
+        was_quiet: false,
+        scanned: Default::default(),
+        reported,
+    });
     let batch = InboundCommit { states: vec![(key(account, 0), state)], ..InboundCommit::default() };
     let audit = Audit { at: centre.now(), who: "test".to_owned(), what: "held".to_owned() };
     ApplicationStore::commit(centre.store.as_ref(), batch, audit).await.unwrap();

@@ -99,8 +99,12 @@ impl Step<'_, '_> {
             self.note("incompatible-data", format!("record {} not stored: {fault}", record.record_number));
             return reason::PERMANENT_FAILURE;
         }
+        let changes = self.records.len();
         match self.write(file, &row, record.record_number, &record.data) {
             Some(stored) => {
+                if self.records.len() == changes && !page::is_empty(&record.data) {
+                    self.scanned(record.monitor_index, record.record_number);
+                }
                 self.set_checksum(record.monitor_index, record.record_number, &record.data);
                 self.reported(file, record.record_number, stored);
                 reason::SUCCESS

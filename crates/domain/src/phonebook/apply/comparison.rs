@@ -3,7 +3,9 @@
 //!
 //! A message only marks; [`check_mismatch`] acts when the grace is over, called by a sweep over marked devices. A
 //! resynchronising card has cleared its checksum rows, so it reports what it has and says nothing of what it has not:
-//! when its checksum is that of the reported set and it has been quiet for the grace, what it did not report is surplus.
+//! when its checksum is that of the reported set and it has been quiet for the grace, what its scan has passed without a
+//! report is surplus. What the scan has not come to may be lost with a phone that is off: that waits for a message and
+//! another quiet time.
 //! That holds with equal tables too: a record whose row got lost shows in no checksum, and only here is it found.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -59,6 +61,15 @@ impl Step<'_, '_> {
         }
         let is_marked = state.mismatch_since.is_some();
         self.effects.mismatches += u64::from(is_equal == Some(false) && is_marked && !was_marked);
+    }
+
+    /// The card has this record, and that is no news: a running resynchronisation has come to it.
+    pub(super) fn scanned(&mut self, monitor_index: u8, record_number: u8) {
+        if let Some(resynchronisation) = &mut self.state().resynchronisation {
+            let last = resynchronisation.scanned.entry(monitor_index).or_default();
+            *last = record_number.max(*last);
+            resynchronisation.was_quiet = false;
+        }
     }
 
     /// The card has this record; a running resynchronisation counts it.
@@ -146,8 +157,14 @@ fn ask(card: &mut Card, context: Context<'_>, effects: &mut Effects) -> bool {
     }
     state.resynchronised.push(context.now);
     state.mismatch_since = Some(context.now);
-    state.resynchronisation =
-        Some(Resynchronisation { started: context.now, held: false, agreed: false, reported: BTreeMap::new() });
+    state.resynchronisation = Some(Resynchronisation {
+        started: context.now,
+        held: false,
+        agreed: false,
+        was_quiet: false,
+        scanned: BTreeMap::new(),
+        reported: BTreeMap::new(),
+    });
     if state.resynchronised.len() == policy.resynchronisations_per_day {
         let text = format!("{} resynchronisations in 24 h: no more until a day has passed", state.resynchronised.len());
         effects.notes.push(Note { msisdn: card.view.subscriber.msisdn, kind: "resynchronisation-limit", text });
@@ -163,11 +180,16 @@ fn ask(card: &mut Card, context: Context<'_>, effects: &mut Effects) -> bool {
     true
 }
 
-/// The card has told all: what it did not report is emptied, unless that is too much to believe (D-112).
+/// The card is quiet: what it did not report is emptied, unless its phone may be off in the middle of the scan, or that is
+/// too much to believe (D-112).
 fn end(card: &mut Card, pages: &mut Pages, context: Context<'_>, effects: &mut Effects) {
     let Some(running) = card.view.state.resynchronisation.take() else { return };
     let (surplus, occupied) = surplus(card, pages, &running);
     card.view.state.mismatch_since = None;
+    if !running.was_quiet && !surplus.iter().all(|(key, slot)| is_passed(card, pages, &running, key, *slot)) {
+        card.view.state.resynchronisation = Some(Resynchronisation { was_quiet: true, ..running });
+        return;
+    }
     let policy = context.policy;
     if surplus.len() > policy.hold_records && surplus.len() * 100 > occupied * policy.hold_percent {
         let text = format!("{} of {occupied} records would be emptied: waiting for a decision", surplus.len());
@@ -178,6 +200,16 @@ fn end(card: &mut Card, pages: &mut Pages, context: Context<'_>, effects: &mut E
     if !surplus.is_empty() || reported_table(&running.reported, &card.view.state.monitor) != card.view.state.checksums {
         empty(card, pages, &running, surplus, Source::Backup, context, effects);
     }
+}
+
+/// Whether the card's scan, which goes up the records of a row, has come past this record.
+fn is_passed(card: &Card, pages: &Pages, running: &Resynchronisation, key: &PageKey, slot: usize) -> bool {
+    let number = key.record_number(slot);
+    let record = pages.record(key, slot);
+    card.view.state.monitor.covering(key.file.df, key.file.ef, number).all(|(index, row)| {
+        page::covered(record.as_ref(), row.data_offset, row.data_octets).is_none()
+            || running.scanned.get(&index).is_some_and(|last| *last > number)
+    })
 }
 
 /// A person's decision about a held resynchronisation (D-112): what the card did not report is emptied, or the book

@@ -246,3 +246,58 @@ proptest! {
         prop_assert_eq!(centre.card.view.state.mismatch_since, None);
     }
 }
+
+/// A book of 20 records whose checksum row 1 is lost, and the messages of the card that resynchronises.
+fn resynchronising(lost: &[u8]) -> (Centre, ModelCard, Vec<Vec<u8>>) {
+    let mut centre = Centre::adn();
+    let mut card = ModelCard::adn();
+    for number in 1..=20 {
+        centre.receive(&card.backup(number, &adn(&format!("N{number}"))));
+    }
+    for number in lost {
+        card.backup(*number, &empty());
+    }
+    centre.card.view.state.checksums.remove(0, 1);
+    centre.receive(&card.backup(2, &adn("NEW")));
+    centre.pass(361);
+    assert!(centre.sweep());
+    centre.launch();
+    centre.receive(&[0x38, 0x09, 0, 0x0A, 0]);
+    let messages = card.resynchronise();
+    (centre, card, messages)
+}
+
+#[test]
+fn a_phone_that_is_switched_off_during_its_scan_loses_nothing() {
+    let (mut centre, card, messages) = resynchronising(&[]);
+    for message in &messages[..16] {
+        centre.receive(message);
+    }
+    centre.pass(361);
+    assert!(centre.sweep());
+    assert_eq!(centre.book().len(), 20, "what the card has not come to is no surplus");
+    for message in &messages[16..] {
+        centre.receive(message);
+    }
+    centre.pass(361);
+    centre.sweep();
+    assert_eq!((centre.book().len(), &centre.card.view.state.checksums), (20, &card.table));
+    assert!(centre.card.view.state.resynchronisation.is_none() && centre.kinds().is_empty());
+}
+
+#[test]
+fn what_is_missing_at_the_end_is_emptied_once_the_card_speaks_of_something_else() {
+    let (mut centre, mut card, messages) = resynchronising(&[19, 20]);
+    for message in &messages {
+        centre.receive(message);
+    }
+    centre.pass(361);
+    assert!(centre.sweep());
+    assert_eq!((centre.book().len(), centre.sweep()), (20, false));
+    centre.pass(3600);
+    centre.receive(&card.backup(40, &adn("LATER")));
+    assert!(!centre.sweep());
+    centre.pass(361);
+    assert!(centre.sweep());
+    assert_eq!((centre.book().len(), &centre.card.view.state.checksums), (19, &card.table));
+}
