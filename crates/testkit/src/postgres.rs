@@ -4,7 +4,7 @@
 //! [`Server::start`] is for a test that kills or stops it.
 
 use std::{
-    os::unix::fs::chown,
+    os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::Command,
     sync::{
@@ -15,6 +15,7 @@ use std::{
 
 use crate::{
     Folder, free_port,
+    tls::Identity,
     watched::{Account, Watched, find, until},
 };
 
@@ -69,6 +70,33 @@ impl Server {
     /// As [`Self::start`].
     #[must_use]
     pub fn with(settings: &[(&str, &str)]) -> Self {
+        Self::launched(settings, &[])
+    }
+
+    /// A server that speaks TLS, shows this certificate, and admits by TCP whom `hba` (lines of `pg_hba.conf`) admits;
+    /// client certificates are held against `client_authority_pem`.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn with_tls(identity: &Identity, client_authority_pem: &str, hba: &str) -> Self {
+        let settings = [
+            ("ssl", "on"),
+            ("ssl_cert_file", "server.pem"),
+            ("ssl_key_file", "server.key"),
+            ("ssl_ca_file", "clients.pem"),
+        ];
+        let files = [
+            ("server.pem", identity.certificate_pem.as_str()),
+            ("server.key", &identity.private_key_pem),
+            ("clients.pem", client_authority_pem),
+            ("pg_hba.conf", &format!("{hba}\nlocal all all trust\n")),
+        ];
+        Self::launched(&settings, &files)
+    }
+
+    /// `files` stand beside the data before the server starts, readable by it alone.
+    fn launched(settings: &[(&str, &str)], files: &[(&str, &str)]) -> Self {
         let binaries = binaries();
         let folder = Folder::new("postgres");
         let account = account();
@@ -76,6 +104,14 @@ impl Server {
             chown(folder.path(), Some(uid), Some(gid)).expect("the folder can be given to the account of Postgres");
         }
         init(&binaries, folder.path(), account);
+        for (name, text) in files {
+            let path = folder.join("data").join(name);
+            std::fs::write(&path, text).expect("the data's folder can be written");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("permissions can be set");
+            if let Some(Account { uid, gid }) = account {
+                chown(&path, Some(uid), Some(gid)).expect("a file can be given to the account of Postgres");
+            }
+        }
         let settings: Vec<_> = SETTINGS.iter().chain(settings).map(|(k, v)| ((*k).into(), (*v).into())).collect();
         for _ in 0..5 {
             let port = free_port();

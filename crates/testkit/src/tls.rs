@@ -1,6 +1,6 @@
 //! Certificates for tests: an authority of their own, and leaves that it signs.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 /// A certificate and its private key, both PEM.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ impl Authority {
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names are legal names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Another name than the leaves have: OpenSSL takes a leaf of the same name for one that signed itself.
+        params.distinguished_name.push(DnType::CommonName, "authority of a test");
         let key = KeyPair::generate().expect("a key pair");
         Self(CertifiedIssuer::self_signed(params, key).expect("a self-signed authority"))
     }

@@ -22,7 +22,7 @@ use crate::{
 
 /// Accounts of one call, as the contract says.
 const ACCOUNTS_MAX: usize = 1000;
-const NAME_CHARACTERS_MAX: usize = 200;
+pub(crate) const NAME_CHARACTERS_MAX: usize = 200;
 const TENANT_CHARACTERS_MAX: usize = 64;
 const IP_KEY_OCTETS: std::ops::RangeInclusive<usize> = 16..=64;
 
@@ -109,6 +109,23 @@ impl Accounts for Service {
         let row = audit::about(self.0.now(), &who, &account.subscriber, &what);
         self.0.store.change_number(account.subscriber.id, new, row).await.map_err(errors::store)?;
         Ok(Response::new(self.0.show_account(&request.new_msisdn).await?))
+    }
+
+    async fn change_user(
+        &self,
+        request: Request<centre::ChangeUserRequest>,
+    ) -> Result<Response<centre::Account>, Status> {
+        let who = audit::user(request.metadata());
+        let request = request.into_inner();
+        self.0.change_user(&who, &request).await?;
+        Ok(Response::new(self.0.show_account(&request.msisdn).await?))
+    }
+
+    async fn verify_password(
+        &self,
+        request: Request<centre::VerifyPasswordRequest>,
+    ) -> Result<Response<centre::VerifyPasswordResponse>, Status> {
+        self.0.verify_password(&request.into_inner()).await.map(Response::new)
     }
 
     async fn erase_account(
@@ -244,7 +261,7 @@ impl App {
         let device = Device { profile: old.profile, ..self.new_device(id, card)? };
         let (state, first) = self.first_state(&device, monitor, request.personalised);
         let actions: Vec<_> = first.into_iter().map(|content| self.action(msisdn, &device, &state, content)).collect();
-        let what = format!("card {} replaced by {}", old.iccid, device.iccid);
+        let what = format!("card of device {} replaced by device {}", old.key.device.0, device.key.device.0);
         let row = audit::about(self.now(), who, &account.subscriber, &what);
         self.store.replace_card(&device, &state, &actions, row).await.map_err(errors::store)?;
         self.push(&actions).await;
@@ -253,7 +270,10 @@ impl App {
 
     async fn show_account(&self, digits: &str) -> Result<centre::Account, Status> {
         let account = self.account(digits).await?;
-        self.describe(&account).await
+        let user = self.store.user(account.subscriber.id).await.map_err(errors::store)?.unwrap_or_default();
+        let shown = self.describe(&account).await?;
+        let (address, login) = (user.address, user.login.unwrap_or_default());
+        Ok(centre::Account { address, login, has_password: user.has_password, ..shown })
     }
 
     async fn describe(&self, account: &Account) -> Result<centre::Account, Status> {
@@ -269,6 +289,7 @@ impl App {
             name: account.subscriber.name.clone(),
             state: translate::account_state(account.subscriber.state).to_owned(),
             devices: devices.map(|(device, state)| translate::device(device, state, restoring(device.key))).collect(),
+            ..centre::Account::default()
         })
     }
 
@@ -305,7 +326,7 @@ fn check_iccid(iccid: &str) -> Result<(), Status> {
     Err(errors::invalid("iccid", format!("{iccid:?}"), "18 to 20 digits"))
 }
 
-fn short(field: &str, text: &str, characters_max: usize) -> Result<(), Status> {
+pub(crate) fn short(field: &str, text: &str, characters_max: usize) -> Result<(), Status> {
     let characters = text.chars().count();
     if characters > characters_max || text.contains('\0') {
         let expected = format!("at most {characters_max}, none of them NUL");

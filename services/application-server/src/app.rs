@@ -15,7 +15,7 @@ use queue::Queue;
 use store::{Account, ApplicationStore, Audit, InboundCommit, StoreError};
 use tonic::Status;
 
-use crate::{Clock, Config, audit, errors};
+use crate::{Clock, Config, audit, errors, housekeeping, passwords::Passwords};
 
 /// How often a commit that met another writer is made again from a fresh read.
 pub(crate) const CONFLICT_REPEATS: usize = 8;
@@ -27,12 +27,13 @@ pub struct App {
     queue: Arc<dyn Queue>,
     clock: Clock,
     pub(crate) ids: IdGenerator,
+    pub(crate) passwords: Passwords,
 }
 
 impl App {
     pub fn new(config: Config, store: Arc<dyn ApplicationStore>, queue: Arc<dyn Queue>, clock: Clock) -> Self {
         let ids = IdGenerator::new(config.node);
-        Self { config, store, queue, clock, ids }
+        Self { config, store, queue, clock, ids, passwords: Passwords::default() }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -123,6 +124,28 @@ impl App {
         self.store.commit(InboundCommit::default(), row).await.map_err(errors::store)
     }
 
+    /// A time of a request, as far back as the journal goes; 0 is now.
+    pub(crate) async fn as_of(&self, micros: i64) -> Result<Option<Timestamp>, Status> {
+        if micros == 0 {
+            return Ok(None);
+        }
+        let (at, now) = (Timestamp(micros), self.now());
+        if micros < 0 || at > now {
+            return Err(errors::invalid("as_of_micros", micros, &format!("0 (now) or a time up to now ({})", now.0)));
+        }
+        // What was removed while the setting was shorter does not come back with a longer one.
+        let removed = self.store.journal_from().await.map_err(errors::store)?;
+        let from = housekeeping::journal_from(&self.config.housekeeping, now).max(removed.unwrap_or(Timestamp(0)));
+        if at < from {
+            return Err(Status::out_of_range(format!(
+                "as_of_micros: got {micros}, expected 0 (now) or a time from {} on: the journal goes back no further \
+                 (setting housekeeping.journal)",
+                from.0
+            )));
+        }
+        Ok(Some(at))
+    }
+
     /// The records of a device at `as_of` (`None`: now), and the octets of each file's records.
     pub(crate) async fn book(&self, device: DeviceKey, as_of: Option<Timestamp>) -> Result<Book, Status> {
         let pages = self.store.book(device).await.map_err(errors::store)?;
@@ -145,17 +168,6 @@ impl App {
 pub(crate) fn msisdn(field: &str, digits: &str) -> Result<Msisdn, Status> {
     let problem = || errors::invalid(field, format!("{digits:?}"), "1 to 15 digits, the first not 0, no + or spaces");
     Msisdn::parse(digits).map_err(|_| problem())
-}
-
-/// A time of a request; 0 is now.
-pub(crate) fn as_of(micros: i64, now: Timestamp) -> Result<Option<Timestamp>, Status> {
-    match micros {
-        0 => Ok(None),
-        micros if micros < 0 || micros > now.0 => {
-            Err(errors::invalid("as_of_micros", micros, &format!("0 (now) or a time up to now ({})", now.0)))
-        }
-        micros => Ok(Some(Timestamp(micros))),
-    }
 }
 
 /// The open device; every account has one.

@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     App,
     accounts::of_device,
-    app::{CONFLICT_REPEATS, as_of, device_by_id, open_device},
+    app::{CONFLICT_REPEATS, device_by_id, open_device},
     audit, configuration, errors,
     translate::{self, octet, two_octets},
 };
@@ -62,6 +62,16 @@ impl Commands for Service {
         self.0.configure(&who, &request.into_inner()).await.map(Response::new)
     }
 
+    async fn show_configuration(
+        &self,
+        request: Request<centre::ShowConfigurationRequest>,
+    ) -> Result<Response<centre::CardConfiguration>, Status> {
+        let request = request.into_inner();
+        let account = self.0.account(&request.msisdn).await?;
+        let (device, state) = device_by_id(&account, request.device_id)?;
+        Ok(Response::new(translate::configuration(device, state)))
+    }
+
     async fn list_actions(
         &self,
         request: Request<centre::ListActionsRequest>,
@@ -92,7 +102,7 @@ impl App {
     /// The target is always the open device; the source may be a closed one, whose card was lost (D-112).
     async fn restore(&self, who: &str, request: &centre::RestoreRequest) -> Result<centre::ActionReference, Status> {
         let selection = selection(request.selection.as_ref())?;
-        let as_of = as_of(request.as_of_micros, self.now())?;
+        let as_of = self.as_of(request.as_of_micros).await?;
         let account = self.account(&request.msisdn).await?;
         let (target, state) = open_device(&account)?;
         let ((source, source_state), book) = self.source(&account, request.from_device_id, as_of).await?;
@@ -187,6 +197,8 @@ impl App {
         let open = [State::Queued, State::Sent, State::Waiting];
         let before = action.state;
         action.state = State::Cancelled;
+        // It ends now: housekeeping counts from here.
+        action.due = self.now();
         action.cause = format!("cancelled by {who}");
         self.move_action(who, &action, before, &open, "cancelled").await?;
         self.push_next(action.device).await;

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use runtime::config::{Problem, Validate};
 use serde::{Deserialize, Serialize};
 
+use crate::housekeeping::HousekeepingConfig;
+
 /// Everything that can be set, with its default.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -25,6 +27,8 @@ pub struct Config {
     pub journal_rows_max: u32,
     /// Rows of one answer to a listing, 1 to 10 000. Default 1000.
     pub listing_rows_max: u32,
+    /// How long rows are kept.
+    pub housekeeping: HousekeepingConfig,
 }
 
 impl Default for Config {
@@ -38,6 +42,7 @@ impl Default for Config {
             poll_fast_seconds: 0,
             journal_rows_max: 100_000,
             listing_rows_max: 1000,
+            housekeeping: HousekeepingConfig::default(),
         }
     }
 }
@@ -62,6 +67,7 @@ impl Validate for Config {
         .into_iter()
         .flatten()
         .chain(Problem::under("server", self.server.problems()))
+        .chain(Problem::under("housekeeping", self.housekeeping.problems()))
         .collect()
     }
 }

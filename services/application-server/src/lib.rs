@@ -4,6 +4,7 @@
 //! One file per gRPC service of `centre.v1`: [`accounts`], [`phonebooks`], [`commands`], [`queues`], [`edge_registry`].
 //! [`app`] holds what they share. An operator's change, its audit row and its actions are one transaction; the queue
 //! hears of actions after it (the store is the truth, the janitor of `outbound-action` queues what was missed).
+//! [`housekeeping`] removes what was kept for long enough.
 
 pub mod accounts;
 pub mod app;
@@ -13,9 +14,12 @@ pub mod config;
 mod configuration;
 pub mod edge_registry;
 pub mod errors;
+pub mod housekeeping;
+mod passwords;
 pub mod phonebooks;
 pub mod queues;
 mod translate;
+mod users;
 
 use std::sync::Arc;
 
@@ -40,7 +44,12 @@ pub async fn start(
 ) -> anyhow::Result<rpc::Running> {
     let server = config.server.clone();
     let app = Arc::new(App::new(config, store, queue, clock));
-    Ok(rpc::serve(server, routes(app), stop).await?)
+    let rounds = tokio::spawn(housekeeping::run(app.clone(), stop.clone()));
+    let served = rpc::serve(server, routes(app), stop).await;
+    if served.is_err() {
+        rounds.abort();
+    }
+    Ok(served?)
 }
 
 /// The gRPC services over one [`App`].

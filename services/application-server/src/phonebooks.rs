@@ -18,7 +18,7 @@ use uicc::phonebook::decode_adn;
 
 use crate::{
     App,
-    app::{CONFLICT_REPEATS, as_of, device_by_id, open_device},
+    app::{CONFLICT_REPEATS, device_by_id, open_device},
     audit, errors,
     translate::source,
 };
@@ -31,7 +31,7 @@ impl Phonebooks for Service {
     async fn show_book(&self, request: Request<centre::ShowBookRequest>) -> Result<Response<centre::Book>, Status> {
         let who = audit::user(request.metadata());
         let request = request.into_inner();
-        let as_of = as_of(request.as_of_micros, self.0.now())?;
+        let as_of = self.0.as_of(request.as_of_micros).await?;
         let account = self.0.account(&request.msisdn).await?;
         let (device, _) = device_by_id(&account, request.device_id)?;
         let book = self.0.book(device.key, as_of).await?;

@@ -153,6 +153,21 @@ pub fn device(device: &Device, state: &DeviceState, restoring: bool) -> centre::
     }
 }
 
+/// What a card acknowledged and what it was told, one entry for each CID of either.
+pub fn configuration(device: &Device, state: &DeviceState) -> centre::CardConfiguration {
+    let cids: std::collections::BTreeSet<u8> = state.settings.keys().chain(state.wanted.keys()).copied().collect();
+    let setting = |cid: u8| centre::CardSetting {
+        cid: cid.into(),
+        acknowledged: state.settings.get(&cid).cloned().unwrap_or_default(),
+        wanted: state.wanted.get(&cid).cloned().unwrap_or_default(),
+    };
+    centre::CardConfiguration {
+        device_id: device.key.device.0,
+        monitor: monitor(&state.monitor),
+        settings: cids.into_iter().map(setting).collect(),
+    }
+}
+
 pub fn action(action: &Action) -> centre::Action {
     let (kind, subtype, progress): (_, _, Vec<Progress>) = match &action.content {
         // One record is three octets, the last of them the result (Table 9).

@@ -61,6 +61,14 @@ pub enum Command {
         #[arg(required = true, value_parser = configuration::item)]
         items: Vec<centre::ConfigurationItem>,
     },
+    /// Shows what a card is configured with: as it acknowledged, and as it was asked to be.
+    Settings {
+        /// Number in E.164, digits only.
+        msisdn: String,
+        /// Device id; the open card when left out.
+        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        device: i64,
+    },
     /// What is under way to cards.
     #[command(subcommand)]
     Actions(Actions),
@@ -98,6 +106,21 @@ pub enum Account {
         iccid: String,
         #[command(flatten)]
         card: Card,
+    },
+    /// Changes what a user is called and how it signs in. An empty login or password removes it.
+    #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
+    User {
+        msisdn: String,
+        #[arg(long, group = "change")]
+        name: Option<String>,
+        #[arg(long, group = "change")]
+        address: Option<String>,
+        /// 3 to 64 of a-z 0-9 . _ @ + -
+        #[arg(long, group = "change")]
+        login: Option<String>,
+        /// Reads the password, one line of 8 to 128 characters, from standard input.
+        #[arg(long, group = "change")]
+        password: bool,
     },
     /// The number changes, the book stays.
     ChangeNumber { msisdn: String, new_msisdn: String },

@@ -6,7 +6,7 @@ use proto::centre::{
     queues_client::QueuesClient, restore_request::Selection,
 };
 use tonic::{
-    Code, Request, Status,
+    Code, Request, Response, Status,
     metadata::MetadataValue,
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
@@ -15,6 +15,7 @@ use tonic::{
 use crate::{
     arguments::{Account, AccountState, Actions, Arguments, Bearer, Book, Card, Command, Create, Decision, Restore},
     output::{Cell, Output, Table},
+    settings,
 };
 
 /// A book with history may take a while; nothing takes longer.
@@ -53,6 +54,14 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Configure { msisdn, items } => {
             let reference = CommandsClient::new(connection).configure(centre::ConfigureRequest { msisdn, items }).await;
             reference.map_err(Failure::from).and_then(|answer| show_reference(&output, &answer.into_inner()))
+        }
+        Command::Settings { msisdn, device } => {
+            let request = centre::ShowConfigurationRequest { msisdn, device_id: device };
+            let known = CommandsClient::new(connection).show_configuration(request).await.map(Response::into_inner);
+            known.map_err(Failure::from).and_then(|known| {
+                let (settings, monitor) = (settings::table(&known.settings), settings::monitor(&known.monitor));
+                Ok(output.lists(&[("settings", &settings), ("monitor table", &monitor)])?)
+            })
         }
         Command::Actions(command) => actions(connection, &output, command).await,
         Command::Queues => queues(connection, &output).await,
@@ -128,6 +137,11 @@ async fn account(connection: Connection, output: &Output, command: Account) -> R
         Account::ChangeNumber { msisdn, new_msisdn } => {
             client.change_number(centre::ChangeNumberRequest { msisdn, new_msisdn }).await?.into_inner()
         }
+        Account::User { msisdn, name, address, login, password } => {
+            let password = if password { Some(read_password()?) } else { None };
+            let request = centre::ChangeUserRequest { msisdn, name, address, login, password };
+            client.change_user(request).await?.into_inner()
+        }
         Account::List { limit, after } => {
             let request = centre::ListAccountsRequest { limit, after_msisdn: after };
             let accounts = client.list_accounts(request).await?.into_inner().accounts;
@@ -141,6 +155,13 @@ async fn account(connection: Connection, output: &Output, command: Account) -> R
         }
     };
     show_account(output, &account)
+}
+
+/// A line of standard input: what stands on a command line is seen by others and kept in histories.
+fn read_password() -> std::io::Result<String> {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn new_account(request: Create) -> centre::NewAccount {
@@ -186,10 +207,14 @@ fn account_list(accounts: &[centre::Account]) -> Table {
 }
 
 fn show_account(output: &Output, account: &centre::Account) -> Result<(), Failure> {
-    let mut table = Table::new(&["msisdn", "name", "state", "tenant", "subscriber"], "");
+    let columns = ["msisdn", "name", "address", "login", "password", "state", "tenant", "subscriber"];
+    let mut table = Table::new(&columns, "");
     table.row(vec![
         Cell::text(&account.msisdn),
         Cell::text(&account.name),
+        Cell::text(&account.address),
+        Cell::text(&account.login),
+        Cell::Flag(account.has_password),
         Cell::text(&account.state),
         Cell::text(&account.tenant),
         Cell::Number(account.subscriber_id),
@@ -299,7 +324,7 @@ async fn history(
     Ok(output.table(&table)?)
 }
 
-fn file(df: u32, ef: u32) -> String {
+pub(crate) fn file(df: u32, ef: u32) -> String {
     match (df, ef) {
         (0x7F10, 0x6F3A) => "ADN".to_owned(),
         (0x7F10, 0x6F4A) => "EXT1".to_owned(),

@@ -61,6 +61,25 @@ pub fn item(text: &str) -> Result<centre::ConfigurationItem, String> {
     Ok(centre::ConfigurationItem { cid: encoded.cid.into(), data: encoded.data })
 }
 
+/// Name and value of a setting, as [`item`] reads them; octets that mean nothing are shown as they are.
+pub fn shown(cid: u32, data: &[u8]) -> (String, String) {
+    let hexadecimal = || data.iter().map(|octet| format!("{octet:02X}")).collect::<String>();
+    let decoded = u8::try_from(cid).ok().and_then(|cid| Item::decode(cid, data).ok());
+    let (name, value) = match decoded {
+        Some(Item::ServiceState { on }) => ("service", if on { "on" } else { "off" }.to_owned()),
+        Some(Item::Bearer(Bearer::Sms)) => ("bearer", "sms".to_owned()),
+        Some(Item::Bearer(Bearer::Ip)) => ("bearer", "ip".to_owned()),
+        Some(Item::PollIntervals { normal_seconds, fast_seconds }) => {
+            ("poll", format!("{normal_seconds},{fast_seconds}"))
+        }
+        Some(Item::RetryPreset(events)) => ("retry", events.to_string()),
+        Some(Item::CentreIsdn(address)) => ("centre", address.digits()),
+        Some(Item::CentreIp(address)) => ("centre-ip", address.to_string()),
+        _ => return (format!("{cid:02X}"), hexadecimal()),
+    };
+    (name.to_owned(), value)
+}
+
 fn raw(cid: &str, value: &str) -> Result<centre::ConfigurationItem, String> {
     let unknown = || format!("{cid:?} is neither a known item nor a CID of two hexadecimal digits");
     let number = u8::from_str_radix(cid, 16).ok().filter(|_| cid.len() == 2).ok_or_else(unknown)?;
@@ -126,6 +145,24 @@ mod tests {
         assert_eq!(written("0C=05"), (0x0C, vec![5]));
         assert_eq!(written("centre=441234567").1.len(), 12);
         assert_eq!(written("centre-ip=192.0.2.1:7000").1.len(), 19);
+    }
+
+    #[test]
+    fn a_setting_is_shown_as_it_is_typed() {
+        for text in [
+            "service=off",
+            "bearer=ip",
+            "poll=5,1",
+            "retry=7",
+            "centre=441234567",
+            "centre-ip=192.0.2.1:7000",
+            "0D=01020003",
+        ] {
+            let item = item(text).unwrap();
+            let (name, value) = shown(item.cid, &item.data);
+            assert_eq!(format!("{name}={value}"), text);
+        }
+        assert_eq!(shown(0x04, &[9]), ("04".to_owned(), "09".to_owned()));
     }
 
     #[test]

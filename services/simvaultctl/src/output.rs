@@ -145,6 +145,16 @@ impl Output {
         self.write(&pretty(&value))
     }
 
+    /// Several lists, one below the other.
+    pub fn lists(&self, lists: &[(&str, &Table)]) -> std::io::Result<()> {
+        if !self.json {
+            let shown: Vec<String> = lists.iter().map(|(_, list)| list.render()).collect();
+            return self.write(&shown.join("\n"));
+        }
+        let fields = lists.iter().map(|(name, list)| (name.replace(' ', "_"), list.json()));
+        self.write(&pretty(&Value::Object(fields.collect())))
+    }
+
     /// A closed pipe (`| head`) is no error.
     fn write(&self, text: &str) -> std::io::Result<()> {
         match std::io::stdout().lock().write_all(text.as_bytes()) {

@@ -1,6 +1,10 @@
 //! Where the store is and how it is used; [`open`] makes it.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use runtime::config::{Problem, Secret, Validate, duration};
 use serde::{Deserialize, Serialize};
@@ -20,6 +24,8 @@ pub struct StoreConfig {
     pub url: String,
     /// Password for Postgres, if it is not in the URL (default none).
     pub password: Secret,
+    /// TLS to Postgres (default none: what goes over the network can be read there).
+    pub tls: Option<StoreTls>,
     /// Connections that write (default 3, 1 to 64). Postgres is at its best with two or three for a process.
     pub writers: usize,
     /// Connections that read (default 2, 1 to 64).
@@ -39,11 +45,49 @@ pub struct StoreConfig {
     pub session_settings: bool,
 }
 
+/// How Postgres is reached by TLS. Certificates and keys are PEM files, read at the start.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreTls {
+    /// `verify-full` (default): the server's certificate is of the authority `ca` and names the host of the URL.
+    /// `require`: encrypted, whoever the server is.
+    pub mode: TlsMode,
+    /// The authority whose servers are trusted; needed by `verify-full`.
+    pub ca: Option<PathBuf>,
+    /// What we show the server (default none), with `verify-full`.
+    pub certificate: Option<PathBuf>,
+    /// The key of `certificate`.
+    pub key: Option<PathBuf>,
+}
+
+/// What of the server is proven.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsMode {
+    #[default]
+    VerifyFull,
+    Require,
+}
+
+impl Validate for StoreTls {
+    fn problems(&self) -> Vec<Problem> {
+        let verifies = self.mode == TlsMode::VerifyFull;
+        let ca = (verifies && self.ca.is_none())
+            .then(|| Problem::new("ca", "nothing", "the file of an authority, or mode = \"require\""));
+        let half = (self.certificate.is_some() != self.key.is_some())
+            .then(|| Problem::new("certificate", "one without the other", "both certificate and key, or none"));
+        let shown = (!verifies && self.certificate.is_some())
+            .then(|| Problem::new("certificate", "a file", "none with mode = \"require\": the server is not proven"));
+        [ca, half, shown].into_iter().flatten().collect()
+    }
+}
+
 impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             url: format!("{SQLITE}simvault.db"),
             password: Secret::default(),
+            tls: None,
             writers: 3,
             readers: 2,
             connect_timeout: Duration::from_secs(2),
@@ -81,6 +125,7 @@ impl Validate for StoreConfig {
         .into_iter()
         .flatten()
         .collect();
+        problems.extend(self.tls.iter().flat_map(|tls| Problem::under("tls", tls.problems())));
         // The text itself may hold a password: it is not repeated.
         match self.sqlite_path() {
             Some(path) if path.as_os_str().is_empty() => {

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-pub use config::{StoreConfig, Stores, open};
+pub use config::{StoreConfig, StoreTls, Stores, TlsMode, open};
 use domain::{
     delivery::{Action, ActionId, State},
     identity::{DeviceId, DeviceKey, Msisdn, SubscriberId, Timestamp},
@@ -184,6 +184,12 @@ pub trait ApplicationStore: Send + Sync {
     /// Closes the open device and opens the new one; open actions of the old one are cancelled (D-112).
     async fn replace_card(&self, device: &Device, state: &DeviceState, actions: &[Action], audit: Audit) -> Result<()>;
     async fn change_number(&self, id: SubscriberId, msisdn: Msisdn, audit: Audit) -> Result<()>;
+    /// The user's own data (SC-DB-03); `None`: no such subscriber.
+    async fn user(&self, id: SubscriberId) -> Result<Option<User>>;
+    /// Overwrites what the change names. `Refused` when another user has the login.
+    async fn change_user(&self, id: SubscriberId, change: &UserChange, audit: Audit) -> Result<()>;
+    /// Who has this login, with the hash of the password, if there is one.
+    async fn by_login(&self, login: &str) -> Result<Option<(Subscriber, Option<String>)>>;
     /// Every row of the subscriber, in every table; how many.
     async fn erase(&self, id: SubscriberId, audit: Audit) -> Result<u64>;
     /// All pages of a device's book.
@@ -205,9 +211,23 @@ pub trait ApplicationStore: Send + Sync {
     /// Sessions of an IP edge; answers devices whose newer session is elsewhere.
     async fn register_sessions(&self, sessions: &SessionUpdate) -> Result<Vec<DeviceId>>;
     async fn locate_sessions(&self, devices: &[DeviceId]) -> Result<HashMap<DeviceId, String>>;
+    /// Removes at most `limit` rows from before that time, oldest first as far as is cheap; how many, 0: none are left.
+    /// Postgres drops a day of journal or billing at once, whatever it holds, and answers its planner's estimate.
+    async fn expire(&self, what: Expiring, before: Timestamp, limit: u32) -> Result<u64>;
+    /// From when on the journal is whole; `None`: nothing of it was removed yet.
+    async fn journal_from(&self) -> Result<Option<Timestamp>>;
     async fn settings(&self, scope: &str) -> Result<HashMap<String, String>>;
     async fn put_setting(&self, scope: &str, key: &str, value: &str, audit: Audit) -> Result<()>;
     async fn ping(&self) -> Result<()>;
+}
+
+/// What is kept for a time and no longer (D-126).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiring {
+    /// Actions that are done, failed or cancelled, by the time of their end: their last due time.
+    EndedActions,
+    Journal,
+    Billing,
 }
 
 /// Who did what, kept beside every operator's change.
@@ -216,6 +236,24 @@ pub struct Audit {
     pub at: Timestamp,
     pub who: String,
     pub what: String,
+}
+
+/// What a user has beside name and number; the hash of the password stays in the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct User {
+    pub address: String,
+    pub login: Option<String>,
+    pub has_password: bool,
+}
+
+/// `None`: as it was. `Some(None)`: removed.
+#[derive(Clone, Default)]
+pub struct UserChange {
+    pub name: Option<String>,
+    pub address: Option<String>,
+    pub login: Option<Option<String>>,
+    /// Salted hash (PHC string), never the password.
+    pub password_hash: Option<Option<String>>,
 }
 
 #[derive(Clone, Debug)]

@@ -279,6 +279,13 @@ pub fn page(octets: Vec<u8>) -> Result<Page> {
     Ok(Page::from_octets(octets)?)
 }
 
+/// Scope and key of the setting that says from when on the journal is whole, in microseconds.
+pub const JOURNAL_FROM: (&str, &str) = ("retention", "journal_from");
+
+pub fn journal_from(value: &str) -> Result<Timestamp> {
+    value.parse().map(Timestamp).map_err(|_| StoreError::Corrupt("setting journal_from is not a number".into()))
+}
+
 /// Days since 1970, UTC (D-115: at most one error message a day).
 pub fn utc_day(at: Timestamp) -> i32 {
     i32::try_from(at.0.div_euclid(86_400_000_000)).unwrap_or(i32::MAX)
@@ -325,6 +332,11 @@ pub fn number_exists(msisdn: Msisdn) -> StoreError {
 
 pub fn iccid_exists(iccid: &str) -> StoreError {
     StoreError::Refused(format!("ICCID {iccid} exists already"))
+}
+
+/// The login may be a name: it is not repeated.
+pub fn login_exists() -> StoreError {
+    StoreError::Refused("this login belongs to another user already".into())
 }
 
 /// D-126.

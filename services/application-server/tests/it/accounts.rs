@@ -10,7 +10,6 @@ use link::{
     monitor::MonitorTable,
 };
 use proto::centre;
-use store::ApplicationStore;
 use tonic::Code;
 
 use crate::centre::{Centre, adn, by_anna, new_account};

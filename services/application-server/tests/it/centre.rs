@@ -23,7 +23,7 @@ use tonic::{Request, Status, transport::Channel};
 pub const START: i64 = 1_800_000_000_000_000;
 
 pub struct Centre {
-    pub store: Arc<SqliteStore>,
+    pub store: Arc<dyn ApplicationStore>,
     pub queue: Arc<MemoryQueue>,
     pub clock: Manual,
     pub accounts: AccountsClient<Channel>,
@@ -43,6 +43,11 @@ impl Centre {
     pub async fn with(config: Config) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path().join("simvault.db")).unwrap();
+        Self::on(store, folder, config).await
+    }
+
+    /// On any store; `folder` goes with the centre.
+    pub async fn on(store: Arc<dyn ApplicationStore>, folder: tempfile::TempDir, config: Config) -> Self {
         let queue = MemoryQueue::new();
         let clock = Manual::at(START);
         let stop = CancellationToken::new();

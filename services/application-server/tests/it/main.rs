@@ -5,4 +5,7 @@ mod audit;
 mod books;
 mod centre;
 mod commands;
+mod control_language;
+mod housekeeping;
 mod registry;
+mod users;

@@ -6,6 +6,7 @@ mod actions;
 mod backup;
 mod bad_network;
 mod books_over_time;
+mod configuration;
 mod console;
 mod demo;
 mod logs;

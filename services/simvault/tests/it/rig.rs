@@ -271,6 +271,12 @@ impl Rig {
         notices.into_iter().filter(|notice| notice.kind == kind && notice.msisdn == msisdn).collect()
     }
 
+    /// What the centre knows of the card's configuration.
+    pub async fn configuration(&self, phone: &Phone) -> centre::CardConfiguration {
+        let request = centre::ShowConfigurationRequest { msisdn: phone.subscription.msisdn.clone(), device_id: 0 };
+        self.commands.clone().show_configuration(request).await.expect("configuration").into_inner()
+    }
+
     /// Messages that the SMSC delivered to this number.
     pub fn delivered(&self, msisdn: &str) -> Vec<MobileTerminated> {
         let all = self.to_phones.lock().expect("messages");

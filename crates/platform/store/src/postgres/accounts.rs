@@ -15,7 +15,7 @@ use super::{
     pool::Params,
     times::At,
 };
-use crate::{Account, Audit, NewAccount, Result, SessionUpdate, rows};
+use crate::{Account, Audit, NewAccount, Result, SessionUpdate, StoreError, UserChange, rows};
 
 pub async fn create(connection: &Connection, new: &[NewAccount]) -> Result<()> {
     if new.is_empty() {
@@ -140,7 +140,7 @@ pub async fn replace_card(
 }
 
 pub async fn change_number(connection: &Connection, id: SubscriberId, msisdn: Msisdn) -> Result<()> {
-    lock(connection, id).await?;
+    let (old, _) = lock(connection, id).await?;
     let update = "UPDATE subscriber s SET msisdn = $2 WHERE s.id = $1 AND NOT EXISTS \
                   (SELECT FROM subscriber o WHERE o.msisdn = $2 AND o.tenant = s.tenant AND o.id <> s.id)";
     if connection.execute(update, &[&id.0, &msisdn.to_i64()]).await? == 0 {
@@ -148,7 +148,33 @@ pub async fn change_number(connection: &Connection, id: SubscriberId, msisdn: Ms
     }
     // What still waits goes to the subscriber, not to whoever gets the old number.
     let update = "UPDATE outbound_action SET msisdn = $2 WHERE subscriber_id = $1 AND state < 3";
-    connection.execute(update, &[&id.0, &msisdn.to_i64()]).await.map(drop)
+    connection.execute(update, &[&id.0, &msisdn.to_i64()]).await?;
+    // What is kept by number alone goes along, so that an erasure finds it.
+    connection.execute("UPDATE notice SET msisdn = $2 WHERE msisdn = $1", &[&old, &msisdn.to_i64()]).await?;
+    connection.execute("DELETE FROM error_reply WHERE msisdn = $1", &[&old]).await.map(drop)
+}
+
+/// `Refused` by the unique index when another user has the login.
+pub async fn change_user(connection: &Connection, id: SubscriberId, change: &UserChange) -> Result<()> {
+    let text = |text: &Option<String>| text.as_deref().map(clean);
+    let update = "UPDATE subscriber SET name = coalesce($2, name), address = coalesce($3, address), \
+                  login = CASE WHEN $4 THEN $5 ELSE login END, \
+                  password_hash = CASE WHEN $6 THEN $7 ELSE password_hash END WHERE id = $1";
+    let columns: [Column<'_>; 7] = [
+        Box::new(id.0),
+        Box::new(text(&change.name)),
+        Box::new(text(&change.address)),
+        Box::new(change.login.is_some()),
+        Box::new(text(&change.login.clone().flatten())),
+        Box::new(change.password_hash.is_some()),
+        Box::new(text(&change.password_hash.clone().flatten())),
+    ];
+    match connection.execute(update, &columns::params(&columns)).await {
+        Ok(0) => Err(rows::no_subscriber(id)),
+        Ok(_) => Ok(()),
+        Err(StoreError::Refused(why)) if why.contains("subscriber_login") => Err(rows::login_exists()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Deletes by subscriber, and by number where a row has no subscriber; how many rows.

@@ -6,18 +6,19 @@ use async_trait::async_trait;
 use domain::{
     delivery::{Action, ActionId, State},
     identity::{DeviceId, DeviceKey, Msisdn, SubscriberId, Timestamp},
-    phonebook::{AccountState, Change, Device, DeviceState, Page, PageKey},
+    phonebook::{AccountState, Change, Device, DeviceState, Page, PageKey, Subscriber},
 };
 use tokio_postgres::Row;
 
 use super::{
     Connection, PostgresStore, accounts,
-    columns::{self, ACTION, clean, get, micros},
+    columns::{self, ACTION, SUBSCRIBER, clean, get, micros},
     commit,
     times::At,
 };
 use crate::{
-    Account, ApplicationStore, Audit, InboundCommit, Lease, NewAccount, Notice, Result, SessionUpdate, StoreError, rows,
+    Account, ApplicationStore, Audit, Expiring, InboundCommit, Lease, NewAccount, Notice, Result, SessionUpdate,
+    StoreError, User, UserChange, rows,
 };
 
 #[async_trait]
@@ -68,6 +69,29 @@ impl ApplicationStore for PostgresStore {
         accounts::change_number(&connection, id, msisdn).await?;
         write_audit(&connection, &audit).await?;
         connection.commit().await
+    }
+
+    async fn user(&self, id: SubscriberId) -> Result<Option<User>> {
+        let sql = "SELECT address, login, password_hash IS NOT NULL FROM subscriber WHERE id = $1";
+        let found = self.readers.get().await?.query(sql, &[&id.0]).await?;
+        let user = |row: &Row| Ok(User { address: get(row, 0)?, login: get(row, 1)?, has_password: get(row, 2)? });
+        found.first().map(user).transpose()
+    }
+
+    async fn change_user(&self, id: SubscriberId, change: &UserChange, audit: Audit) -> Result<()> {
+        let connection = self.writers.get().await?;
+        connection.begin().await?;
+        accounts::change_user(&connection, id, change).await?;
+        write_audit(&connection, &audit).await?;
+        connection.commit().await
+    }
+
+    async fn by_login(&self, login: &str) -> Result<Option<(Subscriber, Option<String>)>> {
+        let sql = format!(
+            "SELECT {SUBSCRIBER}, s.password_hash FROM subscriber s WHERE s.login = $1 AND s.tenant = 'default'"
+        );
+        let found = self.readers.get().await?.query(&sql, &[&clean(login)]).await?;
+        found.first().map(|row| Ok((columns::subscriber(row, 0)?, get(row, 5)?))).transpose()
     }
 
     async fn erase(&self, id: SubscriberId, audit: Audit) -> Result<u64> {
@@ -193,6 +217,14 @@ impl ApplicationStore for PostgresStore {
         let sql = "SELECT device_id, endpoint FROM ip_session WHERE device_id = ANY($1)";
         let found = self.readers.get().await?.query(sql, &[&ids]).await?;
         found.iter().map(|row| Ok((DeviceId(get(row, 0)?), get(row, 1)?))).collect()
+    }
+
+    async fn expire(&self, what: Expiring, before: Timestamp, limit: u32) -> Result<u64> {
+        self.remove_expired(what, before, limit).await
+    }
+
+    async fn journal_from(&self) -> Result<Option<Timestamp>> {
+        self.read_journal_from().await
     }
 
     async fn settings(&self, scope: &str) -> Result<HashMap<String, String>> {

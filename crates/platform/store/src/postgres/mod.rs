@@ -11,7 +11,9 @@ mod commit;
 mod inbound;
 mod outbound;
 pub(crate) mod pool;
+mod retention;
 mod times;
+mod tls;
 
 use std::{sync::Arc, time::Duration};
 

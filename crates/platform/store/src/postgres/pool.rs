@@ -10,8 +10,15 @@ use std::{
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, RecyclingMethod, Runtime};
 use runtime::config::Secret;
-use tokio_postgres::{NoTls, Row, config::TargetSessionAttrs, error::SqlState, types::ToSql};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_postgres::{
+    Client, NoTls, Row, Socket,
+    config::{SslMode, TargetSessionAttrs},
+    error::SqlState,
+    types::ToSql,
+};
 
+use super::tls;
 use crate::{Result, StoreConfig, StoreError};
 
 pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -34,6 +41,9 @@ fn settings(config: &StoreConfig) -> Result<tokio_postgres::Config> {
     settings.connect_timeout(config.connect_timeout).tcp_user_timeout(TCP_USER_TIMEOUT);
     settings.keepalives(true).keepalives_idle(Duration::from_secs(10));
     settings.target_session_attrs(TargetSessionAttrs::ReadWrite);
+    if config.tls.is_some() {
+        settings.ssl_mode(SslMode::Require);
+    }
     if settings.get_application_name().is_none() {
         settings.application_name("simvault");
     }
@@ -47,8 +57,18 @@ fn settings(config: &StoreConfig) -> Result<tokio_postgres::Config> {
 }
 
 /// One connection of its own, for migrations.
-pub async fn single(config: &StoreConfig) -> Result<tokio_postgres::Client> {
-    let (client, connection) = settings(config)?.connect(NoTls).await.map_err(explain)?;
+pub async fn single(config: &StoreConfig) -> Result<Client> {
+    let settings = settings(config)?;
+    match &config.tls {
+        None => connected(settings.connect(NoTls).await),
+        Some(tls) => connected(settings.connect(tls::connector(tls)?).await),
+    }
+}
+
+fn connected<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    made: std::result::Result<(Client, tokio_postgres::Connection<Socket, S>), tokio_postgres::Error>,
+) -> Result<Client> {
+    let (client, connection) = made.map_err(explain)?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::warn!(error = %explain(error), "a connection ended");
@@ -66,7 +86,11 @@ pub struct Pool {
 impl Pool {
     pub fn new(config: &StoreConfig, size: usize) -> Result<Self> {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(settings(config)?, NoTls, recycling);
+        let settings = settings(config)?;
+        let manager = match &config.tls {
+            None => Manager::from_config(settings, NoTls, recycling),
+            Some(tls) => Manager::from_config(settings, tls::connector(tls)?, recycling),
+        };
         let age_max = config.connection_age_max;
         let not_old = Hook::sync_fn(
             move |_, metrics| {

@@ -16,7 +16,8 @@ use super::{
     commit,
 };
 use crate::{
-    Account, ApplicationStore, Audit, InboundCommit, Lease, NewAccount, Notice, Result, SessionUpdate, StoreError, rows,
+    Account, ApplicationStore, Audit, Expiring, InboundCommit, Lease, NewAccount, Notice, Result, SessionUpdate,
+    StoreError, User, UserChange, rows,
 };
 
 #[async_trait]
@@ -72,11 +73,10 @@ impl ApplicationStore for SqliteStore {
 
     async fn change_number(&self, id: SubscriberId, msisdn: Msisdn, audit: Audit) -> Result<()> {
         let write = move |connection: &Connection| {
-            let tenant: String =
-                actions::first(connection, "SELECT tenant FROM subscriber WHERE id = ?1", [id.0], |row| {
-                    Ok(row.get(0)?)
-                })?
-                .ok_or_else(|| rows::no_subscriber(id))?;
+            let sql = "SELECT tenant, msisdn FROM subscriber WHERE id = ?1";
+            let known: Option<(String, i64)> =
+                actions::first(connection, sql, [id.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let (tenant, old) = known.ok_or_else(|| rows::no_subscriber(id))?;
             let holder = holder(connection, msisdn, &tenant)?;
             if holder.is_some_and(|holder| holder != id.0) {
                 return Err(rows::number_exists(msisdn));
@@ -86,9 +86,35 @@ impl ApplicationStore for SqliteStore {
             // What still waits goes to the subscriber, not to whoever gets the old number.
             let update = "UPDATE outbound_action SET msisdn = ?2 WHERE subscriber_id = ?1 AND state < 3";
             connection.prepare_cached(update)?.execute((id.0, msisdn.to_i64()))?;
+            // What is kept by number alone goes along, so that an erasure finds it.
+            connection.execute("UPDATE notice SET msisdn = ?2 WHERE msisdn = ?1", (old, msisdn.to_i64()))?;
+            connection.execute("DELETE FROM error_reply WHERE msisdn = ?1", [old])?;
             commit::write_audit(connection, &audit)
         };
         self.writer.write(write).await
+    }
+
+    async fn user(&self, id: SubscriberId) -> Result<Option<User>> {
+        let sql = "SELECT address, login, password_hash IS NOT NULL FROM subscriber WHERE id = ?1";
+        let user = |row: &Row<'_>| Ok(User { address: row.get(0)?, login: row.get(1)?, has_password: row.get(2)? });
+        self.readers.read(move |connection| actions::first(connection, sql, [id.0], user)).await
+    }
+
+    async fn change_user(&self, id: SubscriberId, change: &UserChange, audit: Audit) -> Result<()> {
+        let change = change.clone();
+        let write = move |connection: &Connection| {
+            change_user(connection, id, &change)?;
+            commit::write_audit(connection, &audit)
+        };
+        self.writer.write(write).await
+    }
+
+    async fn by_login(&self, login: &str) -> Result<Option<(Subscriber, Option<String>)>> {
+        let sql =
+            format!("SELECT {SUBSCRIBER}, s.password_hash FROM subscriber s WHERE s.login = ?1 AND s.tenant = ?2");
+        let params = (login.to_owned(), rows::DEFAULT_TENANT);
+        let read = |row: &Row<'_>| Ok((actions::subscriber(row, 0)?, row.get(5)?));
+        self.readers.read(move |connection| actions::first(connection, &sql, params, read)).await
     }
 
     async fn erase(&self, id: SubscriberId, audit: Audit) -> Result<u64> {
@@ -213,6 +239,14 @@ impl ApplicationStore for SqliteStore {
         self.readers.read(read).await
     }
 
+    async fn expire(&self, what: Expiring, before: Timestamp, limit: u32) -> Result<u64> {
+        self.remove_expired(what, before, limit).await
+    }
+
+    async fn journal_from(&self) -> Result<Option<Timestamp>> {
+        self.read_journal_from().await
+    }
+
     async fn settings(&self, scope: &str) -> Result<HashMap<String, String>> {
         let sql = "SELECT key, value FROM setting WHERE scope = ?1";
         let scope = scope.to_owned();
@@ -242,6 +276,24 @@ fn found(rows: usize, id: SubscriberId) -> Result<()> {
 fn holder(connection: &Connection, msisdn: Msisdn, tenant: &str) -> Result<Option<i64>> {
     let sql = "SELECT id FROM subscriber WHERE msisdn = ?1 AND tenant = ?2";
     actions::first(connection, sql, (msisdn.to_i64(), tenant), |row| Ok(row.get(0)?))
+}
+
+fn change_user(connection: &Connection, id: SubscriberId, change: &UserChange) -> Result<()> {
+    let UserChange { name, address, login, password_hash } = change;
+    if let Some(Some(login)) = login {
+        let sql = "SELECT 1 FROM subscriber o JOIN subscriber s ON s.tenant = o.tenant \
+                   WHERE o.login = ?1 AND s.id = ?2 AND o.id <> s.id";
+        if actions::first(connection, sql, (login, id.0), |_| Ok(()))?.is_some() {
+            return Err(rows::login_exists());
+        }
+    }
+    let update = "UPDATE subscriber SET name = coalesce(?2, name), address = coalesce(?3, address), \
+                  login = CASE WHEN ?4 THEN ?5 ELSE login END, \
+                  password_hash = CASE WHEN ?6 THEN ?7 ELSE password_hash END WHERE id = ?1";
+    let (login, has_login) = (login.clone().flatten(), login.is_some());
+    let (hash, has_hash) = (password_hash.clone().flatten(), password_hash.is_some());
+    let params = (id.0, name, address, has_login, login, has_hash, hash);
+    found(connection.prepare_cached(update)?.execute(params)?, id)
 }
 
 fn insert_subscriber(connection: &Connection, subscriber: &Subscriber) -> Result<()> {

@@ -12,6 +12,7 @@ mod damage;
 mod inbound;
 mod outbound;
 mod reader;
+mod retention;
 mod writer;
 
 use std::{path::Path, sync::Arc, time::Duration};

@@ -5,7 +5,7 @@ use domain::{
     identity::{DeviceId, DeviceKey, Timestamp},
     phonebook::{AccountState, DeviceState},
 };
-use store::{InboundCommit, Notice, Part, PartsKey, SessionUpdate, StoreError};
+use store::{InboundCommit, Notice, Part, PartsKey, SessionUpdate, StoreError, User, UserChange};
 
 use crate::fixtures::{self, at, audit, backup, both, key, new_account, number, restore};
 
@@ -19,6 +19,39 @@ async fn a_user_has_name_address_login_and_a_hashed_password_only() {
         for table in store.tables() {
             assert!(!store.columns(&table).iter().any(|name| name == "password"), "{}: {table}", store.name);
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_are_changed_in_part_and_a_login_names_one_of_them() {
+    for store in both().await {
+        store.application.create_accounts(&[new_account(1), new_account(2)]).await.unwrap();
+        let (one, two) = (key(1).subscriber, key(2).subscriber);
+        assert_eq!(store.application.user(one).await.unwrap(), Some(User::default()), "{}", store.name);
+        let change = |login: Option<&str>, hash: Option<&str>| UserChange {
+            login: login.map(|login| Some(login.to_owned())),
+            password_hash: hash.map(|hash| Some(hash.to_owned())),
+            ..UserChange::default()
+        };
+        let mut first = change(Some("anna"), Some("$h$1"));
+        (first.name, first.address) = (Some("Anna".into()), Some("1 High Street".into()));
+        store.application.change_user(one, &first, audit("made")).await.unwrap();
+        let taken = store.application.change_user(two, &change(Some("anna"), None), audit("no")).await;
+        assert!(matches!(&taken, Err(StoreError::Refused(why)) if !why.contains("anna")), "{}: {taken:?}", store.name);
+        store.application.change_user(one, &change(Some("anna"), Some("$h$2")), audit("again")).await.unwrap();
+        let (subscriber, hash) = store.application.by_login("anna").await.unwrap().unwrap();
+        assert_eq!((subscriber.id, subscriber.name.as_str(), hash.as_deref()), (one, "Anna", Some("$h$2")));
+        let user = User { address: "1 High Street".into(), login: Some("anna".into()), has_password: true };
+        assert_eq!(store.application.user(one).await.unwrap(), Some(user), "{}: the rest as it was", store.name);
+        let removed = UserChange { login: Some(None), password_hash: Some(None), ..UserChange::default() };
+        store.application.change_user(one, &removed, audit("removed")).await.unwrap();
+        assert!(store.application.by_login("anna").await.unwrap().is_none(), "{}", store.name);
+        store.application.change_user(two, &change(Some("anna"), None), audit("free")).await.unwrap();
+        assert_eq!(store.application.by_login("anna").await.unwrap().map(|(_, hash)| hash), Some(None));
+        let nobody = store.application.change_user(key(9).subscriber, &removed, audit("nobody")).await;
+        assert!(matches!(nobody, Err(StoreError::NotFound(_))), "{}: {nobody:?}", store.name);
+        assert_eq!(store.application.user(key(9).subscriber).await.unwrap(), None);
+        assert_eq!(store.sql("SELECT what FROM audit"), ["made", "again", "removed", "free"], "{}", store.name);
     }
 }
 
@@ -157,11 +190,11 @@ async fn erasing_leaves_no_row_of_the_subscriber() {
         let view = store.account(1).await;
         let mut batch = backup(&view, 1, 10, None, "Anna");
         batch.new_actions.push(restore(1, 11));
-        let mut before_the_account = fixtures::billing(1);
+        let mut before_the_account = fixtures::billing(5);
         before_the_account.subscriber = None;
         batch.billing.push(before_the_account);
         batch.notices.push(Notice { at: at(0), msisdn: Some(number(1)), kind: "k".into(), text: "t".into() });
-        let part_key = PartsKey { msisdn: number(1), reference: 1, total: 2 };
+        let part_key = PartsKey { msisdn: number(5), reference: 1, total: 2 };
         let (header, payload) = (bytes::Bytes::new(), bytes::Bytes::from_static(b"x"));
         batch.new_parts.push(Part { key: part_key, sequence: 1, user_data_header: header, payload, arrived: at(0) });
         store.inbound.commit(batch).await.unwrap();
@@ -172,6 +205,11 @@ async fn erasing_leaves_no_row_of_the_subscriber() {
         let second = DeviceKey { subscriber: key(1).subscriber, device: DeviceId(77) };
         let card = fixtures::device(second);
         store.application.replace_card(&card, &DeviceState::default(), &[], audit("card")).await.unwrap();
+        // What is kept by number alone comes along and goes too.
+        store.application.change_number(key(1).subscriber, number(5), audit("number")).await.unwrap();
+        store.inbound.claim_error_replies(&[number(5)], at(0)).await.unwrap();
+        let user = UserChange { address: Some("1 High Street".into()), ..UserChange::default() };
+        store.application.change_user(key(1).subscriber, &user, audit("user")).await.unwrap();
 
         store.sql("UPDATE subscriber SET legal_hold = true WHERE id = 1");
         let held = store.application.erase(key(1).subscriber, audit("erase")).await;
@@ -182,7 +220,7 @@ async fn erasing_leaves_no_row_of_the_subscriber() {
         let erased = store.application.erase(key(1).subscriber, audit("erase")).await.unwrap();
         assert_eq!(erased, 15, "{}", store.name);
         for (table, before) in store.tables().iter().zip(untouched) {
-            let expected = if table == "audit" { 2 } else { before };
+            let expected = if table == "audit" { 4 } else { before };
             assert_eq!(store.count(table), expected, "{}: {table}", store.name);
         }
         assert_eq!(store.inbound.devices(&[number(1), number(2)]).await.unwrap()[0], None);

@@ -84,7 +84,6 @@ async fn the_newest_session_of_a_device_wins() {
     }
 }
 
-/// Covers: SC-DB-15
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn text_is_data_and_never_sql() {
     for store in both().await {

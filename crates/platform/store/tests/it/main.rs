@@ -10,4 +10,6 @@ mod edges;
 mod fixtures;
 mod migrations;
 mod postgres_faults;
+mod retention;
 mod sqlite_faults;
+mod tls;

@@ -1,7 +1,7 @@
 //! Schema, roles and partitions.
 
 use store::{
-    ApplicationStore, InboundStore, OutboundStore, StoreConfig, StoreError, postgres::PostgresStore,
+    ApplicationStore, Expiring, InboundStore, OutboundStore, StoreConfig, StoreError, postgres::PostgresStore,
     sqlite::SqliteStore,
 };
 
@@ -64,6 +64,9 @@ impl Ping for PostgresStore {
     }
 }
 
+/// One interface each, as D-124 says what that is: a role with database grants of its own.
+///
+/// Covers: SC-DB-14
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_role_can_do_its_work_and_no_more() {
     let url = postgres_url().await;
@@ -116,11 +119,21 @@ async fn each_role_can_do_its_work_and_no_more() {
     for denied in [
         outbound.create_accounts(&[new_account(3)]).await,
         outbound.pages(&[fixtures::page_key(1, 0)]).await.map(drop),
+        InboundStore::commit(&*outbound, backup(&view, 1, 20, None, "Anna")).await,
+        outbound.journal(key(1), fixtures::NOON, 1).await.map(drop),
+        inbound.journal(key(1), fixtures::NOON, 1).await.map(drop),
+        inbound.set_state(key(1).subscriber, view.subscriber.state, fixtures::audit("no")).await,
         inbound.put_setting("s", "k", "v", fixtures::audit("no")).await,
         inbound.erase(key(1).subscriber, fixtures::audit("no")).await.map(drop),
     ] {
         assert!(matches!(&denied, Err(StoreError::Refused(why)) if why.contains("42501")), "{denied:?}");
     }
+    for what in [Expiring::EndedActions, Expiring::Journal, Expiring::Billing] {
+        application.expire(what, fixtures::NOON, 10).await.unwrap();
+    }
+    application.journal_from().await.unwrap();
+    application.change_user(key(1).subscriber, &store::UserChange::default(), fixtures::audit("user")).await.unwrap();
+    application.by_login("anna").await.unwrap();
     assert!(application.erase(key(1).subscriber, fixtures::audit("erased")).await.is_ok());
     let database = url.rsplit('/').next().unwrap().to_owned();
     let server = testkit::postgres::shared();
@@ -143,8 +156,16 @@ async fn days_have_partitions_and_old_ones_go() {
     let before: i64 = store.sql(partitions)[0].parse().unwrap();
     assert_eq!(before, 10, "yesterday, today, seven days ahead, the rest");
     assert_eq!(store.sql("SELECT simvault_create_partitions(9)"), ["4"]);
-    assert_eq!(store.sql("SELECT simvault_drop_partitions('book_change', current_date)"), ["1"]);
+    let today = domain::identity::Timestamp(
+        store.sql("SELECT (extract(epoch FROM current_date) * 1000000)::bigint")[0].parse().unwrap(),
+    );
+    let expire = async |before| store.application.expire(Expiring::Journal, before, 100).await.unwrap();
+    assert_eq!(expire(today).await, 1, "yesterday");
     assert_eq!(store.sql(partitions), ["11"]);
+    assert_eq!(store.count("book_change_rest"), 1, "one step is one day");
+    assert_eq!((expire(today).await, expire(today).await), (1, 0));
+    assert_eq!(store.count("book_change_rest"), 0, "what no day took is old too");
+    store.inbound.commit(backup(&store.view(1).await, 1, 11, Some("Anna"), "Berta")).await.unwrap();
     let now = "INSERT INTO book_change VALUES (1, 1, now(), 99, 0, 0, '\\x01')";
     store.sql(now);
     assert_eq!(store.count("book_change_rest"), 1, "today's rows are in today's partition");

@@ -1,0 +1,71 @@
+//! What is kept for a time and no longer.
+
+use domain::{
+    delivery::{Action, State},
+    identity::Timestamp,
+};
+use store::{Expiring, InboundCommit};
+
+use crate::fixtures::{Backend, acknowledgement, at, backup, billing, both, change, key, restore};
+
+async fn expire_all(store: &Backend, what: Expiring, before: Timestamp, limit: u32) -> Vec<u64> {
+    let mut steps = Vec::new();
+    loop {
+        let gone = store.application.expire(what, before, limit).await.unwrap();
+        if gone == 0 {
+            return steps;
+        }
+        steps.push(gone);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ended_actions_go_in_bounded_steps_and_no_other_does() {
+    for store in both().await {
+        store.account(1).await;
+        let with = |action: Action, state, due| Action { state, due, ..action };
+        let old = at(-10);
+        let ended = [State::Done, State::Failed, State::Cancelled, State::Done, State::Done];
+        let ended = (1..).zip(ended).map(|(id, state)| with(acknowledgement(1, id), state, old));
+        let open = [State::Queued, State::Sent, State::Waiting];
+        let open: Vec<Action> = (11..).zip(open).map(|(id, state)| with(restore(1, id), state, old)).collect();
+        let recent = with(restore(1, 21), State::Done, at(5));
+        let new_actions = ended.chain(open.clone()).chain([recent.clone()]).collect();
+        store.inbound.commit(InboundCommit { new_actions, ..InboundCommit::default() }).await.unwrap();
+        assert_eq!(expire_all(&store, Expiring::EndedActions, at(0), 2).await, [2, 2, 1], "{}", store.name);
+        let mut left = store.application.actions_of(Some(key(1).subscriber), false, 100).await.unwrap();
+        left.reverse();
+        assert_eq!(left, [open, vec![recent]].concat(), "{}", store.name);
+        assert_eq!(store.application.journal_from().await.unwrap(), None, "{}", store.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn journal_and_billing_go_and_the_journal_says_from_when_it_is_whole() {
+    for store in both().await {
+        let view = store.account(1).await;
+        let (old, new): (Vec<_>, Vec<_>) =
+            (1..=8).map(|id| change(1, id * 10, None, Some("Anna"))).partition(|it| it.id <= 50);
+        let mut late = billing(1);
+        late.at = at(60);
+        let billing = vec![billing(1), late.clone(), billing(1)];
+        let changes = old.iter().chain(&new).cloned().collect();
+        let batch = InboundCommit { changes, billing, ..backup(&view, 1, 100, None, "Anna") };
+        store.inbound.commit(batch).await.unwrap();
+        assert_eq!(expire_all(&store, Expiring::Billing, at(55), 1).await, [1, 1], "{}", store.name);
+        assert_eq!(store.count("billing_event"), 1, "{}", store.name);
+        assert_eq!(store.application.journal_from().await.unwrap(), None, "{}", store.name);
+        let steps = expire_all(&store, Expiring::Journal, at(55), 2).await;
+        assert_eq!(steps, [2, 2, 1], "{}: nothing is locked for long", store.name);
+        let journal = store.application.journal(key(1), Timestamp(0), 100).await.unwrap();
+        let ids: Vec<i64> = journal.iter().map(|change| change.id).collect();
+        assert_eq!(ids, [80, 70, 60], "{}", store.name);
+        assert_eq!(store.application.journal_from().await.unwrap(), Some(at(55)), "{}", store.name);
+        // What was removed once is not there again because more is kept later.
+        assert!(expire_all(&store, Expiring::Journal, at(15), 2).await.is_empty(), "{}", store.name);
+        store.inbound.commit(backup(&store.view(1).await, 1, 12, Some("Anna"), "Berta")).await.unwrap();
+        assert_eq!(expire_all(&store, Expiring::Journal, at(15), 2).await, [1], "{}", store.name);
+        assert_eq!(store.application.journal_from().await.unwrap(), Some(at(55)), "{}", store.name);
+        assert_eq!(store.application.book(key(1)).await.unwrap().len(), 1, "{}: the book stays", store.name);
+    }
+}
