@@ -1,4 +1,5 @@
-//! What is in an address book is nobody's business but its owner's: none of it is in a line of the log, at DEBUG.
+//! What is in an address book is nobody's business but its owner's: none of it is in a line of the log, at DEBUG, and
+//! none of it stays when the owner is erased.
 
 use bytes::Bytes;
 use link::message::{Message, PartialChecksum, Record};
@@ -82,8 +83,40 @@ async fn full_use(rig: &Rig, number: u32, bearer: Bearer) -> Vec<Vec<u8>> {
     records
 }
 
+/// Values of the whole database in which `octets` are, as `TABLE.COLUMN`.
+fn stored(database: &rusqlite::Connection, octets: &[u8]) -> Vec<String> {
+    let columns = "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table'";
+    let mut statement = database.prepare(columns).expect("columns");
+    let columns = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
+    let columns: Vec<_> = columns.expect("columns").collect::<Result<_, _>>().expect("columns");
+    let holds = |(table, column): &(String, String)| {
+        let sql = format!("SELECT count(*) FROM {table} WHERE instr(CAST({column} AS BLOB), ?1) > 0");
+        database.query_one(&sql, [octets], |row| row.get::<_, i64>(0)).expect("count") > 0
+    };
+    columns.iter().filter(|column| holds(column)).map(|(table, column)| format!("{table}.{column}")).collect()
+}
+
+/// Erases these subscribers; nothing of them is left in any table.
+async fn erased(rig: &Rig, numbers: &[u32], octets: &[&[u8]]) {
+    let database = rig.database();
+    for text in octets {
+        assert!(!stored(&database, text).is_empty(), "{text:02X?} is found while it is there");
+    }
+    for number in numbers {
+        let digits = msisdn(*number);
+        assert!(stored(&database, digits.as_bytes()).contains(&"subscriber.msisdn".to_owned()));
+        let request = centre::EraseAccountRequest { msisdn: digits.clone() };
+        rig.accounts.clone().erase_account(request).await.expect("erased");
+        assert_eq!(stored(&database, digits.as_bytes()), Vec::<String>::new(), "{digits}");
+    }
+    for text in octets {
+        assert_eq!(stored(&database, text), Vec::<String>::new(), "{text:02X?}");
+    }
+}
+
+/// Covers: PF-20
 #[tokio::test]
-async fn no_name_number_or_record_of_a_book_is_in_the_log_at_debug() {
+async fn nothing_of_a_book_is_in_the_log_at_debug_nor_anywhere_when_its_owner_is_erased() {
     let mut rig = Rig::start().await;
     let (by_sms, _) = tokio::join!(full_use(&rig, 7_654_301, Bearer::Sms), full_use(&rig, 7_654_302, Bearer::Ip));
     // What cannot be read, what is outside the monitor table, and what comes from a stranger.
@@ -112,5 +145,9 @@ async fn no_name_number_or_record_of_a_book_is_in_the_log_at_debug() {
         let found = logs::mention(&text);
         assert!(found.is_empty(), "{text:?} is in the log: {found:#?}");
     }
+    let [_, zebulon, quintessa] = NAMES;
+    let bcd: &[u8] = &[0x94, 0x98, 0x77, 0x66, 0x55, 0x44];
+    rig.fleet.stop().await;
+    erased(&rig, &[7_654_301, 7_654_302], &[zebulon.as_bytes(), quintessa.as_bytes(), bcd]).await;
     rig.stop().await;
 }
