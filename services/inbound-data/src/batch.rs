@@ -174,7 +174,14 @@ impl<'a> Batch<'a> {
         let mut parts: Vec<(usize, usize, Part)> = Vec::new();
         for (at, item) in self.items.iter().enumerate() {
             let Item::Message(received) = item else { continue };
-            let Some(card) = self.card_of(received.msisdn) else {
+            let card = self.card_of(received.msisdn);
+            if self.is_of_another_card(received, card) {
+                let refused = Answer { close_link: true, ..Answer::refused(Reason::KeyOrCounterRefused) };
+                self.answer(at, refused);
+                self.bill(received, None, false);
+                continue;
+            }
+            let Some(card) = card else {
                 self.refuse_unknown(at, received);
                 continue;
             };
@@ -238,6 +245,14 @@ impl<'a> Batch<'a> {
         let incoming = incoming(&received.message, octets);
         let parsed = is_secured.then_some(Parsed::Unsupported { first_octet: None });
         self.wholes.push(Whole { item, card, incoming, parsed, completion });
+    }
+
+    /// An IP connection outlives what it was opened for: the card was replaced, the number is another's, the account is
+    /// gone. What the edge verified is the device, so a number that leads elsewhere is not its own (D-114, SC-ID-03).
+    fn is_of_another_card(&self, received: &Received, card: Option<usize>) -> bool {
+        let device = received.message.device_id;
+        let open = card.and_then(|card| self.cards.get(card)).map(|card| card.view.device.key.device.0);
+        device != 0 && open != Some(device)
     }
 
     /// SC-AC-01: nothing but a billing event, and once a day an error message and a notice (D-115, SC-ER-04).

@@ -41,11 +41,13 @@ pub struct Answer {
     /// D-11 reason of a refusal.
     pub reason: u8,
     pub retry_after_millis: u32,
+    /// The IP connection that it came by belongs to a card that is not the number's any more.
+    pub close_link: bool,
 }
 
 impl Answer {
     pub fn of(outcome: Outcome) -> Self {
-        Self { outcome, reason: 0, retry_after_millis: 0 }
+        Self { outcome, reason: 0, retry_after_millis: 0, close_link: false }
     }
 
     pub fn refused(reason: link::reason::Reason) -> Self {
@@ -71,6 +73,7 @@ impl Outbox {
             outcome: answer.outcome.into(),
             reason: answer.reason.into(),
             retry_after_millis: answer.retry_after_millis,
+            close_link: answer.close_link,
         };
         match self.streams.iter_mut().find(|(stream, _)| Arc::ptr_eq(stream, &received.answers)) {
             Some((_, results)) => results.push(result),

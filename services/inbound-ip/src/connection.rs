@@ -31,7 +31,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     Edge,
-    forward::{self, Uplink},
+    forward::{self, Sender, Uplink},
     sessions::{Downlink, Session},
     telemetry,
 };
@@ -63,6 +63,8 @@ pub enum End {
     CountersUsedUp,
     #[error("a newer connection of the device took its place")]
     Superseded,
+    #[error("its device is not the open one of the number any more")]
+    Disowned,
     #[error("the service stops")]
     Stopping,
 }
@@ -81,6 +83,7 @@ impl End {
             Self::NotOpened(_) => "not_opened",
             Self::CountersUsedUp => "counters_used_up",
             Self::Superseded => "superseded",
+            Self::Disowned => "disowned",
             Self::Stopping => "stopping",
         }
     }
@@ -168,6 +171,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     let (uplink, to_forward) = mpsc::channel(edge.config.window.max(1));
     let superseded = CancellationToken::new();
     let (device_id, msisdn) = (link.device_id, link.msisdn.clone());
+    let sender = Sender { msisdn: msisdn.clone(), device_id, disowned: CancellationToken::new() };
     edge.sessions.open(device_id, Session { connection, downlink: downlink.clone(), superseded: superseded.clone() });
     debug!(msisdn = %Number(&msisdn), connection, "session opened");
 
@@ -180,6 +184,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
             end = reader.read_frames(first) => end,
             end = writer.write_frames(to_write) => end,
             () = superseded.cancelled() => End::Superseded,
+            () = sender.disowned.cancelled() => End::Disowned,
             () = edge.stop.cancelled() => End::Stopping,
         };
         edge.sessions.close(device_id, connection);
@@ -188,7 +193,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         drop(reader);
         end
     };
-    let (end, ()) = tokio::join!(io, forward::forward(edge, &msisdn, to_forward));
+    let (end, ()) = tokio::join!(io, forward::forward(edge, &sender, to_forward));
     info!(msisdn = %Number(&msisdn), connection, "session closed: {end}");
     end
 }

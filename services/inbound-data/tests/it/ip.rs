@@ -90,3 +90,35 @@ async fn the_counter_of_ip_messages_only_grows_and_the_answer_goes_by_ip() {
     assert!(centre.store.tables().billing.iter().all(|event| event.channel == "ip/north"));
     centre.stop().await;
 }
+
+/// A connection that was opened before its card was replaced, its number given away, or its account erased.
+/// Covers: SC-ID-03
+#[tokio::test]
+async fn a_connection_of_a_card_that_is_not_the_numbers_writes_nothing_and_is_closed() {
+    let mut centre = start().await;
+    let device = centre.subscriber(1).device.0;
+    let mut card = Card::default();
+    let (first, second) = (card.backup(1, &adn("A")), card.backup(2, &adn("B")));
+    let of =
+        |device_id, payload: &Vec<u8>, counter| InboundMessage { device_id, ..with_counter(payload.clone(), counter) };
+    assert_eq!(centre.one(of(device, &first, 50)).await, Outcome::Stored);
+    let mut refused = async |message: InboundMessage| {
+        let ids = centre.edge.send(vec![message]).await;
+        let result = centre.edge.results(&ids).await.remove(0);
+        assert_eq!((result.outcome(), result.close_link), (Outcome::Refused, true));
+        assert_eq!(result.reason, u32::from(Reason::KeyOrCounterRefused.code()));
+    };
+    // Another card's connection, with a counter that the open device has not reached.
+    refused(of(device + 1, &second, 100)).await;
+    let nobody = InboundMessage { originator: sms(2, Vec::new()).originator, ..of(device, &second, 51) };
+    refused(nobody).await;
+    assert_eq!((centre.state(1).uplink_counter, centre.record(1, 2)), (50, None));
+    {
+        let tables = centre.store.tables();
+        assert!(tables.notices.is_empty() && tables.journal.len() == 1);
+        let subscribers: Vec<_> = tables.billing.iter().map(|event| event.subscriber).collect();
+        assert_eq!(subscribers, [Some(key(1).subscriber), None, None]);
+    }
+    assert_eq!(centre.one(of(device, &second, 51)).await, Outcome::Stored);
+    centre.stop().await;
+}

@@ -44,6 +44,8 @@ pub struct Inner {
     pub received: Vec<InboundMessage>,
     /// Outcomes of the next messages; STORED when there are none.
     pub script: VecDeque<Outcome>,
+    /// Whether a refusal closes the connection.
+    pub close_link: bool,
     pub uplink_counter: u32,
     pub downlink_counter: u32,
     pub registrations: Vec<contract::RegisterSessionsRequest>,
@@ -107,12 +109,13 @@ impl Service {
 
     async fn answer(&self, message: InboundMessage) -> IngestResult {
         let id = message.id;
-        let outcome = self.change(|inner| {
+        let (outcome, close_link) = self.change(|inner| {
             inner.received.push(message);
-            inner.script.pop_front().unwrap_or(Outcome::Stored)
+            (inner.script.pop_front().unwrap_or(Outcome::Stored), inner.close_link)
         });
         self.0.hold.subscribe().wait_for(|hold| !hold).await.expect("state");
-        IngestResult { id, outcome: outcome.into(), ..IngestResult::default() }
+        let close_link = close_link && outcome == Outcome::Refused;
+        IngestResult { id, outcome: outcome.into(), close_link, ..IngestResult::default() }
     }
 }
 

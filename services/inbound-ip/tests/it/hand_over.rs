@@ -50,6 +50,24 @@ async fn refused_and_duplicate_are_final() {
     card.alive().await;
 }
 
+/// The card was replaced, or the number is another's: its connection has nothing left to say.
+#[tokio::test]
+async fn messages_name_the_verified_device_and_a_disowned_connection_is_closed() {
+    let set = Set::start().await;
+    let mut card = set.card(1).await;
+    card.send(b"mine").await;
+    card.alive().await;
+    let device = set.centre.until(|inner| inner.received.first().map(|message| message.device_id)).await;
+    assert_eq!(device, 1);
+    set.centre.change(|inner| {
+        inner.script = [Outcome::Refused].into();
+        inner.close_link = true;
+    });
+    card.send(b"another's").await;
+    card.closed().await;
+    set.centre.until(|inner| inner.registrations.iter().any(|it| it.closed.contains(&1)).then_some(())).await;
+}
+
 #[tokio::test]
 async fn a_full_window_stops_the_reading_and_loses_nothing() {
     const MESSAGES: u32 = 600;
