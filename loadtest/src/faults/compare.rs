@@ -33,6 +33,8 @@ pub struct Comparison {
     /// Records that were compared.
     pub records: u64,
     pub differences: Vec<String>,
+    /// Cards that differ, each once.
+    pub different: Vec<u64>,
     /// Those beyond the ones that are told.
     pub untold: u64,
 }
@@ -44,6 +46,11 @@ impl Comparison {
         } else {
             self.untold += 1;
         }
+    }
+
+    /// Differences so far.
+    fn found(&self) -> u64 {
+        self.untold + u64::try_from(self.differences.len()).unwrap_or(u64::MAX)
     }
 }
 
@@ -57,7 +64,11 @@ pub async fn compare(topology: &Topology, cards: &[Worked]) -> Result<Comparison
     for worked in cards {
         comparison.cards += 1;
         comparison.messages += u64::from(worked.sent);
+        let before = comparison.found();
         compare_card(&store, worked, &mut comparison).await?;
+        if comparison.found() > before {
+            comparison.different.push(worked.card.msisdn);
+        }
     }
     let sql = "SELECT count(*) FILTER (WHERE NOT duplicate), count(*) FILTER (WHERE duplicate) FROM billing_event";
     let counts = topology.sql(sql).await?;

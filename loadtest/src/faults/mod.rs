@@ -2,9 +2,13 @@
 //! the centre stored. Nothing that was acknowledged may be lost, nothing may be stored twice, nothing may stay
 //! unacknowledged, and traffic flows again by itself after every kill.
 //!
-//! Start with [`run`]; the end's comparison is in `compare`.
+//! Start with [`run`]; the end's comparison is in `compare`, what replicas share and what the dead one gets in `replicas`,
+//! entries that never succeed in `letters`, and what is kept of a difference in `way`.
 
 mod compare;
+mod letters;
+mod replicas;
+mod way;
 
 use std::{
     path::PathBuf,
@@ -18,6 +22,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 pub use compare::Comparison;
+pub use replicas::Share;
 
 use crate::{
     load::{self, Load, Pace},
@@ -95,12 +100,6 @@ const SERVER_DOWN: Duration = Duration::from_millis(500);
 const COMMITS_HELD: Duration = Duration::from_millis(250);
 /// Messages that the network delivers twice before the kills begin.
 const DUPLICATION: f64 = 0.3;
-/// After this time a dead replica gets nothing (SC-AR-07).
-const NOTICED_WITHIN: Duration = Duration::from_secs(2);
-/// From a card's message to its acknowledgement, at most, while one replica is dead and known to be.
-const SLOW: Duration = Duration::from_secs(2);
-/// By how much a replica's share may differ from the mean.
-const SPREAD: f64 = 0.20;
 
 /// One kill.
 #[derive(Clone, Debug)]
@@ -115,22 +114,6 @@ pub struct Kill {
     pub recovered: Duration,
 }
 
-/// Share of each replica of a service, in messages.
-#[derive(Clone, Debug)]
-pub struct Share {
-    pub service: &'static str,
-    pub messages: Vec<f64>,
-}
-
-impl Share {
-    /// Within 20 % of the mean.
-    #[must_use]
-    pub fn is_even(&self) -> bool {
-        let mean = self.messages.iter().sum::<f64>() / load::count(u64::try_from(self.messages.len()).unwrap_or(1));
-        mean > 0.0 && self.messages.iter().all(|share| (share / mean - 1.0).abs() <= SPREAD)
-    }
-}
-
 /// How it went.
 #[derive(Clone, Debug, Default)]
 pub struct FaultsReport {
@@ -140,6 +123,10 @@ pub struct FaultsReport {
     pub repeated_acknowledgements: u64,
     pub short_messages: u64,
     pub redelivered: u64,
+    /// Entries that were made so that they never succeed, and are on the dead-letter list.
+    pub poisoned: u64,
+    /// Other dead letters, and failed actions: none is expected.
+    pub dead_letters: u64,
     pub comparison: Comparison,
     /// What went wrong besides the differences of the comparison.
     pub failures: Vec<String>,
@@ -172,7 +159,7 @@ impl FaultsReport {
         json!({
             "clean": self.is_clean(),
             "kills": kills,
-            "shares": self.shares.iter().map(|share| (share.service, json!(share.messages))).collect::<std::collections::BTreeMap<_, _>>(),
+            "shares": self.shares.iter().map(Share::json).collect::<Vec<_>>(),
             "cards": comparison.cards,
             "messages": comparison.messages,
             "journal_rows": comparison.journal_rows,
@@ -181,6 +168,8 @@ impl FaultsReport {
             "billing_repeats": comparison.billing_repeats,
             "redelivered": self.redelivered,
             "short_messages": self.short_messages,
+            "poisoned": self.poisoned,
+            "dead_letters": self.dead_letters,
             "repeated_acknowledgements": self.repeated_acknowledgements,
             "differences": comparison.differences,
             "differences_untold": comparison.untold,
@@ -197,7 +186,6 @@ pub async fn run(config: &FaultsConfig, progress: &dyn Fn(&str)) -> Result<Fault
     let stop = CancellationToken::new();
     let _ends_with_us = stop.clone().drop_guard();
     let smsc_config = SmscConfig {
-        keep_ledger: false,
         redelivery_min: Duration::from_millis(200),
         redelivery_max: Duration::from_secs(2),
         seed: config.seed,
@@ -212,10 +200,11 @@ pub async fn run(config: &FaultsConfig, progress: &dyn Fn(&str)) -> Result<Fault
     load::accounts::create(channel, load::FIRST_MSISDN, config.cards, RECORDS).await?;
     let load = Load::start(smsc.clone(), phones, config.cards, RECORDS);
     let random = StdRng::seed_from_u64(config.seed);
-    let mut run = Run { config, topology, smsc, load, random, report: FaultsReport::default(), turn: 0 };
+    let mut run = Run { config, topology, smsc, load, random, report: FaultsReport::default(), turn: 0, listed: 0 };
     run.duplicates(progress).await?;
     run.shares(progress).await;
     run.dead_replicas(progress).await?;
+    run.poison(progress).await?;
     run.kills(progress).await?;
     run.end(progress).await
 }
@@ -229,6 +218,8 @@ struct Run<'a> {
     report: FaultsReport,
     /// Which replica is next where one is killed.
     turn: usize,
+    /// Poisoned entries on the dead-letter list of the Redis that runs now.
+    listed: u64,
 }
 
 impl Run<'_> {
@@ -246,60 +237,6 @@ impl Run<'_> {
         self.load.set_pace(Pace::Stopped);
         self.settle().await;
         self.smsc.set_faults(None, Faults::default()).await;
-        Ok(())
-    }
-
-    /// How evenly the replicas share the load of two seconds.
-    async fn shares(&mut self, progress: &dyn Fn(&str)) {
-        const COUNTED: [(&str, &str); 3] = [
-            ("inbound-data", "simvault_inbound_messages_total"),
-            ("outbound-action", "simvault_outbound_launches_total"),
-            ("outbound-smpp", "simvault_smpp_submitted_total"),
-        ];
-        let repeats = self.load.counts().repeats.load(Relaxed);
-        self.load.set_pace(self.pace());
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        let repeats = self.load.counts().repeats.load(Relaxed) - repeats;
-        if repeats > 0 {
-            self.fail(format!("{repeats} acknowledgements were sent twice though nothing had failed"));
-        }
-        for (service, series) in COUNTED {
-            let mut messages = Vec::new();
-            for replica in 1..=self.topology.replicas() {
-                messages.push(self.topology.metric(service, replica, series).await.unwrap_or(0.0));
-            }
-            let share = Share { service, messages };
-            progress(&format!("{service}: messages by replica {:?}", share.messages));
-            if !share.is_even() {
-                self.fail(format!("{service}: the replicas' shares differ by more than 20 %: {:?}", share.messages));
-            }
-            self.report.shares.push(share);
-        }
-    }
-
-    /// Two seconds after its death nothing waits for a replica that stays dead.
-    async fn dead_replicas(&mut self, progress: &dyn Fn(&str)) -> Result<()> {
-        for service in ["inbound-data", "outbound-action", "outbound-smpp"] {
-            let name = format!("{service}-1");
-            progress(&format!("{name} dies and stays dead"));
-            self.topology.keeper().suspend(&name)?;
-            tokio::time::sleep(NOTICED_WITHIN).await;
-            self.report.redelivered += self.load.report().await.redelivered;
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            let report = self.load.report().await;
-            self.report.redelivered += report.redelivered;
-            if report.redelivered_since > 0 {
-                self.fail(format!("{name} was dead for 2 s: {} messages still went astray", report.redelivered_since));
-            }
-            if report.acknowledged == 0 || report.acknowledged_within > SLOW {
-                self.fail(format!(
-                    "{name} was dead for 2 s: {} acknowledgements, the slowest after {:?}",
-                    report.acknowledged, report.acknowledged_within
-                ));
-            }
-            self.topology.keeper().resume(&name);
-            self.recover(&name, Instant::now()).await;
-        }
         Ok(())
     }
 
@@ -335,12 +272,11 @@ impl Run<'_> {
 
     /// Kills; answers the name of what was killed.
     async fn kill(&mut self, victim: Victim) -> Result<String> {
-        let keeper = self.topology.keeper();
         Ok(match victim {
             Victim::One(service) => {
                 self.turn += 1;
                 let name = format!("{service}-{}", self.turn % self.topology.replicas() + 1);
-                keeper.kill9(&name)?;
+                self.topology.keeper().kill9(&name)?;
                 name
             }
             Victim::All(service) => {
@@ -348,12 +284,16 @@ impl Run<'_> {
                 format!("all of {service}")
             }
             Victim::Redis => {
+                self.count_dead_letters().await?;
                 self.topology.kill_and_wipe_redis(SERVER_DOWN).await?;
+                self.listed = 0;
                 "Redis, wiped".to_owned()
             }
             Victim::QueueAndItsReaders => {
+                self.count_dead_letters().await?;
                 kill_all(&self.topology, "outbound-action")?;
                 self.topology.kill_and_wipe_redis(SERVER_DOWN).await?;
+                self.listed = 0;
                 "all of outbound-action and Redis, wiped".to_owned()
             }
             Victim::Postgres => {
@@ -425,11 +365,14 @@ impl Run<'_> {
         if failed > 0 || refused > 0 {
             self.fail(format!("{failed} messages and {refused} records were refused for good"));
         }
-        let Self { topology, load, mut report, .. } = self;
+        self.count_dead_letters().await?;
+        self.count_failed_actions().await?;
+        let Self { topology, load, smsc, config, mut report, .. } = self;
         report.redelivered += load.report().await.redelivered;
         progress("comparing every card with the centre");
         let cards = load.end().await;
         report.comparison = compare::compare(&topology, &cards).await?;
+        way::keep(&topology, &smsc, &report.comparison.different, &config.folder).await?;
         let killed = topology.stop(Duration::from_secs(40)).await?;
         if !killed.is_empty() {
             report.failures.push(format!("not stopped 40 s after SIGTERM: {}", killed.join(", ")));

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write, fs, net::SocketAddr, path::Path};
 
 use anyhow::{Context, Result};
 
-use super::{Ports, address};
+use super::{Certificate, Ports, address};
 
 /// Name of the database in the topology's Postgres.
 pub const DATABASE: &str = "simvault";
@@ -15,6 +15,8 @@ pub const CENTRE_NUMBER: &str = "2001";
 
 /// Secrets are never in the configuration itself.
 const PASSWORD_FILE: &str = "smsc-password";
+const CERTIFICATE_FILE: &str = "cards.pem";
+const KEY_FILE: &str = "cards-key.pem";
 
 /// Where everything is.
 pub struct Places<'a> {
@@ -24,6 +26,7 @@ pub struct Places<'a> {
     pub store: String,
     pub queue: String,
     pub smscs: &'a [SocketAddr],
+    pub certificate: Option<&'a Certificate>,
     pub impatient: bool,
 }
 
@@ -35,6 +38,10 @@ pub fn write(places: &Places<'_>) -> Result<()> {
     };
     put("migrate.toml".to_owned(), places.store())?;
     put(PASSWORD_FILE.to_owned(), SMSC_ACCOUNT.to_owned())?;
+    if let Some(Certificate { certificate, key }) = places.certificate {
+        put(CERTIFICATE_FILE.to_owned(), certificate.clone())?;
+        put(KEY_FILE.to_owned(), key.clone())?;
+    }
     let mut node = 0;
     for (service, replicas) in places.ports {
         for (replica, ports) in (1..).zip(replicas) {
@@ -98,6 +105,12 @@ impl Places<'_> {
             _ => &[],
         };
         let mut text = String::new();
+        if service == "inbound-ip" && self.certificate.is_some() {
+            let (certificate, key) = (self.folder.join(CERTIFICATE_FILE), self.folder.join(KEY_FILE));
+            let (certificate, key) = (certificate.display(), key.display());
+            writeln!(text, "[service.tls]\ncertificate = \"{certificate}\"\nkey = {{ file = \"{key}\" }}")
+                .unwrap_or_default();
+        }
         for (key, callee) in calls {
             let endpoints: Vec<String> = self.ports[callee].iter().map(|ports| address(ports.grpc)).collect();
             writeln!(text, "[service.{key}]\nendpoints = {endpoints:?}").unwrap_or_default();

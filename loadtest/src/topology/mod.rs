@@ -72,6 +72,8 @@ pub struct TopologyConfig {
     pub smscs: Vec<SocketAddr>,
     /// Added to [`POSTGRES_TUNED`]; the same name overrides.
     pub postgres: Vec<(&'static str, &'static str)>,
+    /// Of the ports for cards; none: plain TCP.
+    pub certificate: Option<Certificate>,
     /// Leases, pauses and timers of seconds instead of minutes, so that a run of minutes sees many recoveries.
     pub impatient: bool,
 }
@@ -80,8 +82,23 @@ impl TopologyConfig {
     /// Two replicas of each service, production's timers.
     #[must_use]
     pub fn new(folder: PathBuf, simvault: PathBuf, smsc: SocketAddr) -> Self {
-        Self { folder, simvault, replicas: 2, smscs: vec![smsc], postgres: Vec::new(), impatient: false }
+        Self {
+            folder,
+            simvault,
+            replicas: 2,
+            smscs: vec![smsc],
+            postgres: Vec::new(),
+            certificate: None,
+            impatient: false,
+        }
     }
+}
+
+/// PEM texts of a certificate and its private key.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    pub certificate: String,
+    pub key: String,
 }
 
 /// Ports of one replica.
@@ -149,6 +166,7 @@ impl Topology {
             store: self.postgres().socket_url_of(config::DATABASE),
             queue: self.redis().url(),
             smscs: &self.config.smscs,
+            certificate: self.config.certificate.as_ref(),
             impatient: self.config.impatient,
         };
         config::write(&places)?;
@@ -288,10 +306,19 @@ impl Topology {
         self.postgres().url_of(config::DATABASE)
     }
 
+    /// The queue of outbound actions.
+    ///
+    /// # Errors
+    /// Redis's address is none.
+    pub async fn queue(&self) -> Result<Arc<queue::redis::RedisQueue>> {
+        let url = self.redis().url();
+        Ok(queue::redis::RedisQueue::connect(&url, queue::redis::QueueConfig::default()).await?)
+    }
+
     /// Runs SQL in the centre's database.
-    pub async fn sql(&self, sql: &'static str) -> Result<String> {
-        let postgres = Arc::clone(&self.postgres);
-        let run = move || postgres.lock().unwrap_or_else(PoisonError::into_inner).sql(config::DATABASE, sql);
+    pub async fn sql(&self, sql: impl Into<String>) -> Result<String> {
+        let (postgres, sql) = (Arc::clone(&self.postgres), sql.into());
+        let run = move || postgres.lock().unwrap_or_else(PoisonError::into_inner).sql(config::DATABASE, &sql);
         Ok(tokio::task::spawn_blocking(run).await?)
     }
 

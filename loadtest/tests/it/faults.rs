@@ -19,7 +19,8 @@ pub fn simvault() -> PathBuf {
 /// Covers: SC-ID-06, SC-OD-02, SC-OD-03, SC-IC-11, SC-AR-07, PF-05, PF-13, PF-14
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_of_every_kind_lose_nothing_and_store_nothing_twice() {
-    let folder = tempfile::tempdir().expect("a folder");
+    // Removed at the end; of a failure everything is kept: logs, steps, and the way of each message that is missing.
+    let folder = tempfile::Builder::new().prefix("simvault-faults-").tempdir().expect("a folder");
     let config = FaultsConfig {
         simvault: simvault(),
         kills: 4,
@@ -29,14 +30,31 @@ async fn kills_of_every_kind_lose_nothing_and_store_nothing_twice() {
         per_second: 400.0,
         folder: folder.path().to_owned(),
     };
+    let kept = Kept(Some(folder));
     let report = run(&config, &|line| println!("{line}")).await.expect("the centre starts");
     let comparison = &report.comparison;
+    std::fs::write(config.folder.join("report.json"), format!("{:#}", report.json())).expect("the folder takes a file");
     assert!(report.is_clean(), "{:#?} {:#?}", report.failures, comparison.differences);
     assert!(report.kills.len() >= 3, "{:?}", report.kills);
     assert!(report.kills.iter().all(|kill| kill.in_flight >= 50), "{:?}", report.kills);
-    assert_eq!(report.shares.len(), 3);
+    // Each of three services with all its replicas, and again after one of them was dead: evenly shared.
+    assert_eq!(report.shares.len(), 6);
+    assert!(report.shares.iter().all(|share| share.is_even()), "{:?}", report.shares);
+    assert_eq!((report.poisoned, report.dead_letters), (1, 0));
     // The network's repeats were seen as such: told apart in billing, absent from the journal.
     assert!(comparison.billing_repeats > 50, "{comparison:?}");
     assert_eq!(comparison.journal_rows, comparison.messages);
     assert!(comparison.messages > 2000, "{comparison:?}");
+    drop(kept);
+}
+
+/// The folder of a run: gone with it, unless the test fails.
+struct Kept(Option<tempfile::TempDir>);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some(folder) = self.0.take().filter(|_| std::thread::panicking()) {
+            println!("kept: {}", folder.keep().display());
+        }
+    }
 }

@@ -7,7 +7,7 @@ use domain::{
     delivery::{Action, ActionId, Content, QueueEntry, State},
     identity::{DeviceId, DeviceKey, IdGenerator, Msisdn, Timestamp},
     phonebook::{
-        Device, DeviceState, Subscriber,
+        Bearer, Device, DeviceState, Subscriber,
         restore::{self, Book},
     },
 };
@@ -88,9 +88,24 @@ impl App {
         Ok(())
     }
 
+    /// Entries on the queue's dead-letter lists (PF-05); `None`: it does not answer.
+    pub(crate) async fn dead_letters(&self) -> Option<u64> {
+        let mut dead = 0_u64;
+        for channel in [Bearer::Sms, Bearer::Ip] {
+            match self.queue.depth(channel).await {
+                Ok(depth) => dead = dead.saturating_add(depth.dead),
+                Err(error) => {
+                    tracing::warn!(%error, "dead letters were not counted");
+                    return None;
+                }
+            }
+        }
+        Some(dead)
+    }
+
     /// Puts committed actions into the queue.
     pub(crate) async fn push(&self, actions: &[Action]) {
-        for channel in [domain::phonebook::Bearer::Sms, domain::phonebook::Bearer::Ip] {
+        for channel in [Bearer::Sms, Bearer::Ip] {
             let bodies: Vec<Bytes> = actions
                 .iter()
                 .filter(|action| action.channel == channel)

@@ -1,4 +1,4 @@
-//! How full the outbound actions table is, and notices for people.
+//! How full the outbound actions table and the dead-letter list are, and notices for people.
 
 use std::sync::Arc;
 
@@ -26,6 +26,7 @@ impl Queues for Service {
             waiting: count(State::Waiting),
             failed: count(State::Failed),
             oldest_due_micros: micros(oldest),
+            dead_letters: self.0.dead_letters().await,
         }))
     }
 

@@ -438,13 +438,14 @@ fn actions_for_scripts(actions: Vec<centre::Action>) -> Table {
 
 async fn queues(connection: Connection, output: &Output) -> Result<(), Failure> {
     let status = QueuesClient::new(connection).get_queues(centre::GetQueuesRequest {}).await?.into_inner();
-    let mut table = Table::new(&["queued", "sent", "waiting", "failed", "oldest due"], "");
+    let mut table = Table::new(&["queued", "sent", "waiting", "failed", "oldest due", "dead letters"], "");
     table.row(vec![
         count(status.queued),
         count(status.sent),
         count(status.waiting),
         count(status.failed),
         Cell::Time(status.oldest_due_micros),
+        status.dead_letters.map_or_else(|| Cell::text("unknown"), count),
     ]);
     Ok(output.single(&table)?)
 }

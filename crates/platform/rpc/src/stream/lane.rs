@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use metrics::{Counter, Gauge, counter, gauge};
 use runtime::events::{self, Kind};
 use tokio::{
     sync::Notify,
@@ -42,6 +43,10 @@ pub(super) struct Lane<S: BatchStream> {
     /// Milliseconds after `born` until which others are preferred.
     passed_over_until: AtomicU64,
     born: Instant,
+    /// Messages written to this replica's streams, repeats included.
+    sent: Counter,
+    /// Messages that are this replica's to answer: queued for it or sent to it.
+    outstanding: Gauge,
 }
 
 struct State<S: BatchStream> {
@@ -78,7 +83,10 @@ impl<S: BatchStream> Lane<S> {
             progress: now,
             failures: 0,
         };
+        let label = replica.address().to_owned();
         Self {
+            sent: counter!("simvault_stream_messages_total", "replica" => label.clone()),
+            outstanding: gauge!("simvault_stream_outstanding", "replica" => label),
             replica,
             window,
             state: Mutex::new(state),
@@ -113,6 +121,7 @@ impl<S: BatchStream> Lane<S> {
             return Err(entry);
         }
         state.queue.push_back(entry);
+        self.outstanding.increment(1);
         let waker = if state.unanswered.len() < self.window { state.waker.take() } else { None };
         drop(state);
         if let Some(waker) = waker {
@@ -163,6 +172,8 @@ impl<S: BatchStream> Lane<S> {
                 entry
             });
         }
+        drop(state);
+        self.sent.increment(u64::try_from(count).unwrap_or(u64::MAX));
         Poll::Ready(Some(S::batch(messages)))
     }
 
@@ -183,10 +194,16 @@ impl<S: BatchStream> Lane<S> {
         }
         let waker = if state.queue.is_empty() { None } else { state.waker.take() };
         drop(state);
+        self.taken(answered.len());
         if let Some(waker) = waker {
             waker.wake();
         }
         answered
+    }
+
+    /// So many messages are no longer this replica's.
+    fn taken(&self, count: usize) {
+        self.outstanding.decrement(u32::try_from(count).unwrap_or(u32::MAX));
     }
 
     /// Takes what nobody waits for any more: past its deadline, or its caller left.
@@ -199,6 +216,8 @@ impl<S: BatchStream> Lane<S> {
             state.queue = kept;
             overdue.extend(over);
         }
+        drop(state);
+        self.taken(overdue.len());
         overdue
     }
 
@@ -228,6 +247,7 @@ impl<S: BatchStream> Lane<S> {
         let mut entries = state.unanswered.take_if(|_| true);
         entries.extend(std::mem::take(&mut state.queue));
         drop(state);
+        self.taken(entries.len());
         entries.sort_by_key(|entry| entry.sequence);
         entries
     }
@@ -269,8 +289,8 @@ impl<S: BatchStream> Lane<S> {
             End::Broken(cause) => cause.as_str(),
             End::Silent => "silent",
         };
-        metrics::counter!("simvault_stream_failures_total").increment(1);
-        metrics::counter!("simvault_stream_resent_total").increment(u64::try_from(resent).unwrap_or(u64::MAX));
+        counter!("simvault_stream_failures_total").increment(1);
+        counter!("simvault_stream_resent_total").increment(u64::try_from(resent).unwrap_or(u64::MAX));
         let text = format!("stream to {}: {text}; {resent} messages sent again", self.replica.address());
         events::record(Kind::CommunicationFailure, text);
     }
@@ -321,6 +341,7 @@ impl<S: BatchStream> Lane<S> {
                 () = self.wake.notified() => {
                     // Retired: what was not sent yet goes elsewhere at once.
                     let unsent = std::mem::take(&mut self.lock().queue);
+                    self.taken(unsent.len());
                     shared.route_again(unsent.into()).await;
                 }
             }
