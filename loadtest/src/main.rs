@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use loadtest::{
     bench::{self, BenchConfig},
+    demo::DemoOptions,
     faults::{self, FaultsConfig},
     table::thousands,
     up::{self, UpConfig},
@@ -24,7 +25,7 @@ enum Command {
     Bench(BenchArguments),
     /// Kills every part under load; ends with 1 when anything was lost, stored twice or left unacknowledged
     Faults(FaultsArguments),
-    /// Starts a whole centre with an SMSC and cards, and leaves it running
+    /// Plays the demonstration on a whole centre of processes, and leaves it running
     Up(UpArguments),
     /// Stops what `up` started
     Down,
@@ -35,9 +36,18 @@ enum Command {
 
 #[derive(Args)]
 struct UpArguments {
-    /// Cards that send a backup now and then
-    #[arg(long, default_value_t = 200)]
-    cards: usize,
+    /// Cards, half of them on SMS, half on IP
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=5000))]
+    cards: u32,
+    /// How many times faster than ours the cards' clock runs
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=60))]
+    speed: u32,
+    /// The same seed gives the same people
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Of a hundred cards, how many are lost
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=50))]
+    lost: u32,
     /// For settings and logs; default: target/up
     #[arg(long, hide = true)]
     folder: Option<PathBuf>,
@@ -48,7 +58,9 @@ struct UpArguments {
 impl UpArguments {
     fn config(&self) -> Result<UpConfig> {
         let folder = self.folder.clone().map_or_else(up_folder, Ok)?;
-        Ok(UpConfig { simvault: self.program.path()?, cards: self.cards.clamp(1, 100_000), folder })
+        let Self { cards, speed, seed, lost, .. } = *self;
+        let demo = DemoOptions { cards, speed, seed, lost_percent: lost, plain: true };
+        Ok(UpConfig { simvault: self.program.path()?, demo, folder })
     }
 }
 

@@ -1,7 +1,8 @@
-//! `up` and `down`: a whole centre on this machine to look at, held by a process of its own.
+//! `up` and `down`: the demonstration on a whole centre of processes, real Postgres and Redis, to look at afterwards.
 //!
-//! [`up`] starts `loadtest supervise` detached and waits until it is ready; [`supervise`] holds the topology, the SMSC
-//! simulator and the cards until SIGTERM; [`down`] sends that. All files are in the folder that each is given.
+//! [`up`] starts `loadtest supervise` detached and waits until it has played the demonstration (`demo`: back up, lose,
+//! restore, compare); [`supervise`] holds the topology, the SMSC simulator and the fleet, whose owners go on changing
+//! contacts, until SIGTERM; [`down`] sends that. All files are in the folder that each is given.
 
 use std::{
     fs,
@@ -12,13 +13,15 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    load::{self, Load, Pace},
-    smsc::{Smsc, SmscConfig},
+    demo::{self, CentreAccess, Certificates, DemoOptions, Played},
+    ip_phone::LinkAddress,
+    smsc::{MobileTerminated, Smsc, SmscConfig, SmscHandle},
     table::Table,
-    topology::{SERVICES, Topology, TopologyConfig, process::terminate},
+    topology::{CENTRE_NUMBER, Certificate, Ports, SERVICES, Topology, TopologyConfig, process::terminate},
 };
 
 /// Process id of the supervisor.
@@ -26,20 +29,18 @@ const PID_FILE: &str = "supervisor.pid";
 /// What runs where; there once everything is ready.
 const READY_FILE: &str = "ready.txt";
 const LOG_FILE: &str = "supervisor.log";
-/// For everything to start.
-const READY_WITHIN: Duration = Duration::from_secs(120);
+/// For everything to start, and for the demonstration.
+const READY_WITHIN: Duration = Duration::from_secs(600);
 /// For everything to drain.
 const DOWN_WITHIN: Duration = Duration::from_secs(90);
-/// Records of each card's book.
-const RECORDS: u8 = 48;
-/// A card sends a message about so often, seconds.
-const CARD_SECONDS: f64 = 20.0;
+/// An owner changes a contact about so often.
+const OWNER_INTERVAL: Duration = Duration::from_secs(20);
 
 /// What `up` starts.
 #[derive(Clone, Debug)]
 pub struct UpConfig {
     pub simvault: PathBuf,
-    pub cards: usize,
+    pub demo: DemoOptions,
     /// For process id, configuration files and logs; absolute.
     pub folder: PathBuf,
 }
@@ -47,7 +48,7 @@ pub struct UpConfig {
 /// Starts the supervisor and waits until it is ready; what to tell the user.
 ///
 /// # Errors
-/// It ends or is not ready within two minutes; the end of its log.
+/// It ends or is not ready within ten minutes, or a card differs from its book; the end of its log.
 pub fn up(config: &UpConfig) -> Result<String> {
     let ready = config.folder.join(READY_FILE);
     if let Some(pid) = running(&config.folder) {
@@ -61,17 +62,24 @@ pub fn up(config: &UpConfig) -> Result<String> {
     }
     let log = fs::File::create(config.folder.join(LOG_FILE))?;
     let mut supervisor = Command::new(std::env::current_exe()?);
-    supervisor.arg("supervise").args(["--cards", &config.cards.to_string()]);
+    let DemoOptions { cards, speed, seed, lost_percent, .. } = &config.demo;
+    supervisor.arg("supervise").args(["--cards", &cards.to_string(), "--speed", &speed.to_string()]);
+    supervisor.args(["--seed", &seed.to_string(), "--lost", &lost_percent.to_string()]);
     supervisor.arg("--simvault").arg(&config.simvault).arg("--folder").arg(&config.folder);
     // Its own group: Ctrl-C here does not reach it.
     supervisor.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
     let mut child = supervisor.spawn().context("the supervisor does not start")?;
     fs::write(config.folder.join(PID_FILE), child.id().to_string())?;
     let began = Instant::now();
+    let mut told = 0;
     while !ready.exists() {
         let ended = child.try_wait()?;
+        let log = fs::read_to_string(config.folder.join(LOG_FILE)).unwrap_or_default();
+        for line in log.lines().skip(told) {
+            eprintln!("{line}");
+            told += 1;
+        }
         if ended.is_some() || began.elapsed() > READY_WITHIN {
-            let log = fs::read_to_string(config.folder.join(LOG_FILE)).unwrap_or_default();
             let last = log.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
             if ended.is_none() {
                 terminate(child.id());
@@ -110,46 +118,79 @@ fn running(folder: &Path) -> Option<u32> {
     line.split(|octet| *octet == 0).any(|word| word == b"supervise").then_some(pid)
 }
 
-/// Holds everything until SIGTERM or SIGINT.
+/// Plays the demonstration, then holds everything until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// What does not start, or had to be killed at the end.
+/// What does not start, an act that does not end, a card that differs, or what had to be killed at the end.
 pub async fn supervise(config: &UpConfig) -> Result<()> {
     let signal = runtime::stop::on_signal()?;
+    net::tls::install_provider();
     let stop = CancellationToken::new();
     let _ends_with_us = stop.clone().drop_guard();
     let smsc_config = SmscConfig { keep_ledger: false, ..SmscConfig::default() };
     let (smsc, phones) = Smsc::start(smsc_config, stop.clone()).await.context("the SMSC simulator")?;
+    // To the log, whose lines `up` tells its caller.
+    eprintln!("starting Postgres, Redis and two of every service");
+    let certificates = demo::certificates();
     let mut topology = TopologyConfig::new(config.folder.clone(), config.simvault.clone(), smsc.address());
     topology.postgres.push(("shared_buffers", "256MB"));
+    let Certificates { certificate, key, .. } = &certificates;
+    topology.certificate = Some(Certificate { certificate: certificate.clone(), key: key.clone() });
     let topology = tokio::select! {
         topology = Topology::start(topology) => topology?,
         () = signal.cancelled() => bail!("stopped before everything had started"),
     };
-    let channel = topology.channel("application-server")?;
-    load::accounts::create(channel, load::FIRST_MSISDN, config.cards, RECORDS).await?;
-    let load = Load::start(smsc.clone(), phones, config.cards, RECORDS);
-    let cards = load::count(u64::try_from(config.cards).unwrap_or(u64::MAX));
-    load.set_pace(Pace::Rate { per_second: cards / CARD_SECONDS, window_max: 1000 });
-    let text = describe(&topology, &smsc.address().to_string(), config);
+    let mut played = tokio::select! {
+        played = play(config, &topology, &smsc, phones, &certificates) => played?,
+        () = signal.cancelled() => bail!("stopped before the demonstration was over"),
+    };
+    let text = describe(&topology, &smsc.address().to_string(), config, &played.report.text);
+    ensure!(played.report.is_identical(), "cards differ from their books\n{}", played.report.text);
     // In one step, for whoever waits reads it as soon as it is there.
     let (unfinished, ready) = (config.folder.join("ready.new"), config.folder.join(READY_FILE));
     fs::write(&unfinished, text)?;
     fs::rename(&unfinished, &ready)?;
-    signal.cancelled().await;
-    fs::remove_file(&ready)?;
-    load.set_pace(Pace::Stopped);
-    let began = Instant::now();
-    while load.counts().in_flight() > 0 && began.elapsed() < Duration::from_secs(5) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    let mut owners = tokio::time::interval(OWNER_INTERVAL / config.demo.cards.max(1));
+    owners.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = owners.tick() => played.live(),
+            () = signal.cancelled() => break,
+        }
     }
+    fs::remove_file(&ready)?;
+    played.fleet.stop().await;
     let killed = topology.stop(Duration::from_secs(40)).await?;
     ensure!(killed.is_empty(), "not stopped 40 s after SIGTERM: {}", killed.join(", "));
     Ok(())
 }
 
+/// The same acts as `cargo demo`, on the processes.
+async fn play(
+    config: &UpConfig,
+    topology: &Topology,
+    smsc: &SmscHandle,
+    phones: mpsc::Receiver<MobileTerminated>,
+    certificates: &Certificates,
+) -> Result<Played> {
+    let trust = net::tls::client_config(certificates.authority.as_bytes(), None)?;
+    let name = rustls::pki_types::ServerName::try_from("localhost")?;
+    let ports = |service: &str| topology.ports().get(service).cloned().unwrap_or_default();
+    let card_link = |ports: &Ports| LinkAddress {
+        address: ([127, 0, 0, 1], ports.cards).into(),
+        tls: Some((trust.clone(), name.clone())),
+    };
+    let server = ports("application-server").first().map(|ports| ports.grpc).context("no application server")?;
+    let access = CentreAccess {
+        application_server: ([127, 0, 0, 1], server).into(),
+        cards: ports("inbound-ip").iter().map(card_link).collect(),
+        number: CENTRE_NUMBER.to_owned(),
+    };
+    demo::play(&config.demo, smsc.clone(), phones, access, None).await
+}
+
 /// What runs where, and how to look at it.
-fn describe(topology: &Topology, smsc: &str, config: &UpConfig) -> String {
+fn describe(topology: &Topology, smsc: &str, config: &UpConfig, report: &str) -> String {
     let mut table = Table::new(&["what", "process", "gRPC", "metrics", "cards"]);
     let running: std::collections::HashMap<String, u32> = topology.keeper().running().into_iter().collect();
     for service in SERVICES {
@@ -170,13 +211,13 @@ fn describe(topology: &Topology, smsc: &str, config: &UpConfig) -> String {
     let server = server.map(|ports| format!("http://127.0.0.1:{}", ports.grpc)).unwrap_or_default();
     let simvaultctl = config.simvault.with_file_name("simvaultctl");
     let simvaultctl = simvaultctl.display();
-    let first = load::FIRST_MSISDN;
     format!(
-        "{}\n\n{} cards, {first} and following, each sends a backup about every {CARD_SECONDS} s.\n\n\
+        "{report}\n\n{}\n\n{} cards, each changes a contact about every {} s.\n\n\
          Look at it with simvaultctl:\n\n  export SIMVAULT_SERVER={server}\n  {simvaultctl} --help\n  {simvaultctl} queues\n\nLogs and settings: {}\n\
          Stop it with `cargo xtask down`.\n",
         table.render(),
-        config.cards,
+        config.demo.cards,
+        OWNER_INTERVAL.as_secs(),
         config.folder.display(),
     )
 }

@@ -111,13 +111,7 @@ impl Stage {
     pub fn edit(&mut self) {
         for phone in &self.phones {
             for _ in 0..4 + self.people.below(5) {
-                let record = octet(1 + self.people.below(u32::from(CARD_RECORDS)));
-                if self.people.chance(35) {
-                    phone.with(|station| station.delete_contact(record));
-                } else {
-                    let contact = self.people.contact();
-                    phone.with(|station| station.write_contact(record, &contact)).ok();
-                }
+                edit_one(&mut self.people, phone);
             }
         }
     }
@@ -261,6 +255,18 @@ impl Stage {
     /// A device key.
     fn key(&mut self) -> Vec<u8> {
         (0..16).map(|_| octet(self.people.below(256))).collect()
+    }
+}
+
+/// One contact is written or deleted.
+pub fn edit_one(people: &mut People, phone: &Phone) {
+    let record = octet(1 + people.below(u32::from(CARD_RECORDS)));
+    if people.chance(35) {
+        phone.with(|station| station.delete_contact(record));
+    } else {
+        let contact = people.contact();
+        // A card that is full of long numbers: this person is not written down.
+        phone.with(|station| station.write_contact(record, &contact)).ok();
     }
 }
 

@@ -34,7 +34,7 @@ pub struct DemoOptions {
     pub seed: u64,
     /// Of a hundred cards, how many are lost.
     pub lost_percent: u32,
-    /// No progress bars: for a log.
+    /// A line for each act instead of progress bars: for a log.
     pub plain: bool,
 }
 
@@ -49,8 +49,8 @@ impl Default for DemoOptions {
 pub struct CentreAccess {
     /// gRPC of the application server.
     pub application_server: SocketAddr,
-    /// Where cards connect by IP.
-    pub cards: LinkAddress,
+    /// Where cards connect by IP, one for each replica.
+    pub cards: Vec<LinkAddress>,
     /// The centre's number, digits.
     pub number: String,
 }
@@ -62,6 +62,18 @@ pub type Damage = Box<dyn FnOnce(&str) -> anyhow::Result<()> + Send>;
 pub struct Played {
     pub report: Report,
     pub fleet: Fleet,
+    phones: Phones,
+    people: People,
+}
+
+impl Played {
+    /// Somebody changes a contact, or deletes one.
+    pub fn live(&mut self) {
+        let at = self.people.below(u32::try_from(self.phones.len()).unwrap_or(u32::MAX).max(1));
+        if let Some(phone) = usize::try_from(at).ok().and_then(|at| self.phones.get(at)) {
+            acts::edit_one(&mut self.people, phone);
+        }
+    }
 }
 
 /// Plays all acts.
@@ -106,7 +118,7 @@ pub async fn play(
     let expected = books::expected(&early, &late, &restores);
     let compared = stage.compare(&expected, 4).await?;
     let report = Report::new(&stage, &smsc, &compared, restores.len(), started.elapsed());
-    Ok(Played { report, fleet: stage.fleet })
+    Ok(Played { report, fleet: stage.fleet, phones: stage.phones, people: stage.people })
 }
 
 /// PEM texts: an authority, and a certificate for `localhost` that it signed, with its key.
@@ -144,6 +156,9 @@ const CARD_EXTENSIONS: u8 = 30;
 
 /// A bar for one act.
 fn bar(options: &DemoOptions, act: u8, title: &str, length: u64) -> ProgressBar {
+    if options.plain {
+        eprintln!("{act}/4 {title}");
+    }
     let target = if options.plain { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let style = ProgressStyle::with_template("{prefix} {msg:24} {bar:40} {pos:>6}/{len:6} {elapsed:>4}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());

@@ -30,8 +30,9 @@ pub struct FleetConfig {
     /// The centre's number, digits: where phones send to and what they accept messages from.
     pub centre_number: String,
     pub smsc: SmscHandle,
-    /// Where phones connect by IP, unless their card has another address (CID 0x03); TLS is as here in any case.
-    pub cards: LinkAddress,
+    /// Where phones connect by IP, each with one of these by its number, unless their card has another address (CID 0x03);
+    /// TLS is as here in any case.
+    pub cards: Vec<LinkAddress>,
 }
 
 /// A number with its card's key for the IP link.

@@ -64,9 +64,10 @@ pub(super) async fn drive(phone: Arc<Phone>, number: Number, shared: Arc<Shared>
     loop {
         let now = shared.now().saturating_sub(phone.made);
         let Turn { outputs, timeout, ip } = turn(&phone, now);
-        let address = ip.map(|to| to.unwrap_or(shared.config.cards.address));
-        if let (Some(address), None) = (address, &link) {
-            let at = LinkAddress { address, ..shared.config.cards.clone() };
+        let own = own_link(&shared.config.cards, &phone.subscription);
+        let address = ip.and_then(|to| to.or(own.map(|own| own.address)));
+        if let (Some(address), None, Some(own)) = (address, &link, own) {
+            let at = LinkAddress { address, ..own.clone() };
             link = Some(IpLink::start(at, &phone.subscription, phone.lost.child_token()));
         }
         for output in outputs {
@@ -103,6 +104,12 @@ pub(super) async fn drive(phone: Arc<Phone>, number: Number, shared: Arc<Shared>
             () = phone.lost.cancelled() => return,
         }
     }
+}
+
+/// Of the edge's replicas always the same one for a number.
+fn own_link<'a>(links: &'a [LinkAddress], subscription: &Subscription) -> Option<&'a LinkAddress> {
+    let sum: usize = subscription.msisdn.bytes().map(usize::from).sum();
+    links.get((sum / 2).checked_rem(links.len())?)
 }
 
 /// What the station wants done now.

@@ -11,13 +11,15 @@ fn loadtest(folder: &Path, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&done.stdout).into_owned()
 }
 
+/// The demonstration on the processes, both replicas of everything: every card is as its book says at the end.
 #[test]
 fn up_starts_once_and_down_leaves_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let simvault = simvault().display().to_string();
     assert_eq!(loadtest(folder.path(), &["down"]), "Nothing runs.\n");
-    let up = ["up", "--cards", "20", "--simvault", &simvault];
+    let up = ["up", "--cards", "20", "--speed", "60", "--simvault", &simvault];
     let table = loadtest(folder.path(), &up);
+    assert!(table.contains("identical 20 of 20"), "{table}");
     let line = table.lines().find(|line| line.starts_with("inbound-data-2")).expect("a line for each replica");
     let pid = line.split_whitespace().nth(1).expect("a process id").to_owned();
     assert!(Path::new(&format!("/proc/{pid}")).exists());

@@ -38,7 +38,7 @@ pub struct DemoArguments {
     /// Keeps the centre and the cards running afterwards, for `simvaultctl`
     #[arg(long)]
     serve: bool,
-    /// No progress bars
+    /// A line for each act instead of progress bars
     #[arg(long)]
     plain: bool,
     /// Port of the SMSC simulator, for a capture; default: a free one
@@ -91,7 +91,7 @@ async fn play(arguments: &DemoArguments) -> anyhow::Result<bool> {
     let centre = Centre::start(config, stores).await?;
     let access = CentreAccess {
         application_server: centre.application_server,
-        cards: LinkAddress { address: centre.cards, tls: Some(cards_tls) },
+        cards: vec![LinkAddress { address: centre.cards, tls: Some(cards_tls) }],
         number: CENTRE_NUMBER.to_owned(),
     };
     let damage: Option<Damage> = arguments

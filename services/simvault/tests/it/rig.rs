@@ -92,7 +92,7 @@ impl Rig {
             speed: SPEED,
             centre_number: CENTRE.to_owned(),
             smsc: smsc.clone(),
-            cards: LinkAddress { address: centre.cards, tls: None },
+            cards: vec![LinkAddress { address: centre.cards, tls: None }],
         };
         let channel = Endpoint::from_shared(format!("http://{}", centre.application_server)).expect("address");
         let channel = channel.connect_lazy();
