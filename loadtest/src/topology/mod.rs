@@ -9,7 +9,7 @@ pub mod process;
 use std::{
     collections::BTreeMap,
     fs,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -50,6 +50,10 @@ pub const POSTGRES_TUNED: [(&str, &str); 9] = [
     ("max_connections", "200"),
 ];
 
+/// Blocks of ports for topologies, below the ephemeral ports.
+const PORTS_FROM: u16 = 20_000;
+const BLOCK: u16 = 100;
+const BLOCKS: u16 = 120;
 /// For a healthy start, and for everything to be healthy again.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
 /// Between a death and the next start.
@@ -120,6 +124,8 @@ pub struct Topology {
     redis: Arc<Mutex<testkit::redis::Server>>,
     balancers: BTreeMap<&'static str, rpc::Balancer>,
     stopped: CancellationToken,
+    /// Holds the block of ports.
+    _marker: TcpListener,
 }
 
 impl Topology {
@@ -140,7 +146,7 @@ impl Topology {
         .await
         .context("Postgres and Redis")?;
         let stopped = CancellationToken::new();
-        let ports = choose_ports(config.replicas);
+        let (marker, ports) = choose_ports(config.replicas)?;
         let mut balancers = BTreeMap::new();
         for (service, replicas) in &ports {
             let endpoints = rpc::EndpointsConfig::new(replicas.iter().map(|ports| address(ports.grpc)));
@@ -154,6 +160,7 @@ impl Topology {
             redis: Arc::new(Mutex::new(redis)),
             balancers,
             stopped,
+            _marker: marker,
         };
         topology.start_services().await?;
         Ok(topology)
@@ -417,15 +424,22 @@ fn address(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
-fn choose_ports(replicas: usize) -> BTreeMap<&'static str, Vec<Ports>> {
-    // All are held until all are chosen, or one would be given out twice.
-    let mut held = Vec::new();
-    let mut port = || {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port on 127.0.0.1");
-        let port = listener.local_addr().expect("the address of a bound socket").port();
-        held.push(listener);
-        port
-    };
-    let mut replica = |_| Ports { grpc: port(), metrics: port(), cards: port() };
-    SERVICES.into_iter().map(|service| (service, (0..replicas).map(&mut replica).collect())).collect()
+/// A block of ports below those that the kernel gives out by itself, so that nobody takes one while its service is down.
+/// The block's first port is held as long as the listener lives: that one marks the block as taken.
+fn choose_ports(replicas: usize) -> Result<(TcpListener, BTreeMap<&'static str, Vec<Ports>>)> {
+    let first = rand::random_range(0..BLOCKS);
+    for block in (0..BLOCKS).map(|at| PORTS_FROM + (first + at) % BLOCKS * BLOCK) {
+        let bind = |port: u16| TcpListener::bind(("127.0.0.1", port)).ok();
+        let Some(marker) = bind(block) else { continue };
+        let mut free = (block + 1..block + BLOCK).filter(|port| bind(*port).is_some());
+        let mut replica = || Some(Ports { grpc: free.next()?, metrics: free.next()?, cards: free.next()? });
+        let mut chosen = BTreeMap::new();
+        for service in SERVICES {
+            chosen.extend((0..replicas).map(|_| replica()).collect::<Option<Vec<_>>>().map(|ports| (service, ports)));
+        }
+        if chosen.len() == SERVICES.len() {
+            return Ok((marker, chosen));
+        }
+    }
+    bail!("no {BLOCK} ports are free from {PORTS_FROM} on, for {replicas} replicas of each service")
 }
