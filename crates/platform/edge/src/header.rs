@@ -35,6 +35,8 @@ pub fn parse(message: &ShortMessage, facts: &LinkFacts, arrived_micros: i64, tra
         reference: None,
         arrived_micros,
         trace_id: trace_id.to_vec().into(),
+        // The number alone names an SMS's device.
+        device_id: 0,
     }
 }
 
