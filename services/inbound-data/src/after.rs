@@ -4,11 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::{
-    delivery::{QueueEntry, State},
-    identity::DeviceKey,
-    phonebook::Bearer,
-};
+use domain::{delivery::QueueEntry, identity::DeviceKey, phonebook::Bearer};
 use queue::Queue;
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -111,10 +107,11 @@ async fn resume(processor: Arc<Processor>, entries: mpsc::Sender<QueueEntry>, mu
         };
         devices.clear();
         for mut action in open {
+            let (state, due) = (action.state, action.due);
             if !processor.policy.ladder.resume(&mut action, processor.now()) {
                 continue;
             }
-            match processor.store.move_action(&action, &[State::Waiting]).await {
+            match processor.store.replace_action(&action, state, due).await {
                 Ok(true) => {
                     processor.metrics.resumed.increment(1);
                     if entries.try_send(QueueEntry::of(&action)).is_err() {

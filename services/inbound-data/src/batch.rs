@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use domain::{
-    delivery::{Action, QueueEntry},
+    delivery::{Action, ActionId, QueueEntry, State},
     identity::{DeviceKey, IdGenerator, Msisdn, Timestamp},
     phonebook::{
         AccountState, Bearer, Card, PageKey, Pages,
@@ -115,6 +115,8 @@ struct Batch<'a> {
     now: Timestamp,
     cards: Vec<Card>,
     by_number: HashMap<Msisdn, Option<usize>>,
+    /// State and due time of the actions as they were read: what guards their overwriting.
+    read: HashMap<(DeviceKey, ActionId), (State, Timestamp)>,
     wholes: Vec<Whole>,
     pages: Pages,
     effects: Effects,
@@ -134,6 +136,7 @@ impl<'a> Batch<'a> {
             now,
             cards: Vec::new(),
             by_number: HashMap::with_capacity(items.len()),
+            read: HashMap::new(),
             wholes: Vec::with_capacity(items.len()),
             pages: Pages::default(),
             effects: Effects::default(),
@@ -313,6 +316,7 @@ impl<'a> Batch<'a> {
         let actions = processor.store.open_actions(&keys.keys().copied().collect::<Vec<_>>()).await?;
         let mut of_card: HashMap<usize, Vec<Action>> = keys.values().map(|card| (*card, Vec::new())).collect();
         for action in actions {
+            self.read.insert((action.device, action.id), (action.state, action.due));
             if let Some(open) = keys.get(&action.device).and_then(|card| of_card.get_mut(card)) {
                 open.push(action);
             }
@@ -420,7 +424,11 @@ impl<'a> Batch<'a> {
         let mut attempt = self.attempt;
         let commit = &mut attempt.commit;
         for card in &mut self.cards {
-            commit.moved_actions.extend(card.take_moved());
+            let moved = card.take_moved().into_iter();
+            commit.moved_actions.extend(moved.filter_map(|action| {
+                let (state, due) = self.read.get(&(action.device, action.id)).copied()?;
+                Some((action, state, due))
+            }));
         }
         // One order for all writers, so that two batches never wait for each other crosswise.
         let mut touched: Vec<_> = self

@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use domain::{
-    delivery::{QueueEntry, State},
+    delivery::{Action, QueueEntry, State},
     identity::{Msisdn, Timestamp},
     numbers::normalise,
 };
@@ -28,6 +28,8 @@ use crate::{
 
 /// Counters that one IP link gets for its way down (D-114).
 pub const DOWNLINK_COUNTERS: u32 = 1000;
+/// How often a delivery report is tried again whose action changed between reading and writing.
+const CONFLICTS_MAX: usize = 8;
 /// Result batches that wait for an edge to read them.
 const RESULTS_MAX: usize = 1024;
 /// Messages of one batch (the contract's limit).
@@ -119,29 +121,37 @@ async fn receive(
 }
 
 impl Service {
-    /// D-122, SC-OC-05. False: no action has this launch (yet).
+    /// D-122, SC-OC-05. False: no action has this launch (yet). What changed meanwhile is read and done again.
     async fn delivery(&self, report: &ReportDeliveryRequest) -> Result<bool, StoreError> {
         let store = &self.processor.store;
-        let Some(mut action) = store.action_by_launch(&report.link, &report.bearer_message_id).await? else {
-            return Ok(false);
-        };
-        let read = action.state;
-        match report.state() {
-            Reported::Delivered => {
-                action.receipt = Some(Timestamp(report.at_micros));
-                store.move_action(&action, &[read]).await?;
-            }
-            Reported::Expired | Reported::Failed if read == State::Sent => {
-                let cause = if report.cause.is_empty() { "not delivered" } else { report.cause.as_str() };
-                self.processor.policy.ladder.undelivered(&mut action, cause);
-                let is_due = action.state == State::Queued && action.due <= self.processor.now();
-                if store.move_action(&action, &[State::Sent]).await? && is_due {
+        for _ in 0..CONFLICTS_MAX {
+            let Some(read) = store.action_by_launch(&report.link, &report.bearer_message_id).await? else {
+                return Ok(false);
+            };
+            let (state, due) = (read.state, read.due);
+            let Some(action) = self.reported(report, read) else { return Ok(true) };
+            if store.replace_action(&action, state, due).await? {
+                if state != action.state && action.state == State::Queued && action.due <= self.processor.now() {
                     self.after.follow(vec![QueueEntry::of(&action)], Vec::new(), Vec::new());
                 }
+                return Ok(true);
             }
-            Reported::Expired | Reported::Failed | Reported::Temporary | Reported::Unspecified => {}
+            self.processor.metrics.conflicts.increment(1);
         }
-        Ok(true)
+        Err(StoreError::Conflict("the action of a delivery report changes all the time".to_owned()))
+    }
+
+    /// The action as the report makes it; `None`: the report changes nothing.
+    fn reported(&self, report: &ReportDeliveryRequest, mut action: Action) -> Option<Action> {
+        match report.state() {
+            Reported::Delivered => action.receipt = Some(Timestamp(report.at_micros)),
+            Reported::Expired | Reported::Failed if action.state == State::Sent => {
+                let cause = if report.cause.is_empty() { "not delivered" } else { report.cause.as_str() };
+                self.processor.policy.ladder.undelivered(&mut action, cause);
+            }
+            Reported::Expired | Reported::Failed | Reported::Temporary | Reported::Unspecified => return None,
+        }
+        Some(action)
     }
 
     /// D-114: the first frame of a connection proves the key, which the edge then has for this connection.

@@ -103,7 +103,7 @@ impl Worker {
         let commit = std::mem::take(&mut attempt.commit);
         let moved = if tracing::enabled!(tracing::Level::DEBUG) { commit.moved_actions.clone() } else { Vec::new() };
         self.processor.commit(commit).await?;
-        for action in moved {
+        for (action, ..) in moved {
             tracing::debug!(traces = %Traces(&action.traces), msisdn = %action.msisdn, action = action.id.0,
                 state = ?action.state, "the card's answer moved an action");
         }

@@ -99,7 +99,7 @@ impl Processor {
     /// Reads the rows, changes them, writes them; not the hot path.
     async fn rewrite_acknowledgements(&self, held: Held<Taken>, change: impl Fn(&Self, &mut domain::delivery::Action)) {
         let ids: Vec<_> = held.entries.iter().map(|(entry, _)| key(entry)).collect();
-        let Some(mut rows) = self.reading(|| self.store.actions(&ids)).await else { return };
+        let Some(mut rows) = self.reading(|| self.load(&ids)).await else { return };
         for (entry, taken) in held.entries {
             let at = rows.iter().position(|(action, _)| action.id == entry.action);
             let Some((action, _)) = at.map(|at| rows.swap_remove(at)) else {

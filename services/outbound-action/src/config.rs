@@ -29,15 +29,18 @@ pub struct Config {
     /// or another replica would take it over. Default 10 s.
     #[serde(with = "duration")]
     pub patience: Duration,
-    /// Entries that another consumer left unfinished for this long are taken over, 1 s to 5 min. Default 30 s.
+    /// Entries that another consumer left unfinished for this long are taken over, 1 s to 5 min: longer than `patience`
+    /// and the streams' deadline together, or what is only slow is taken over. Default 30 s.
     #[serde(with = "duration")]
     pub lease: Duration,
-    /// Deliveries after which an entry goes to the dead-letter list, 2 to 100. Default 10.
+    /// Deliveries after which an entry goes to the dead-letter list, 2 to 100; none is counted while the store is away.
+    /// Default 10.
     pub deliveries_max: u32,
     /// How often the janitor looks for what is due and not queued, 100 ms to 10 min. Default 3 s.
     #[serde(with = "duration")]
     pub janitor_interval: Duration,
-    /// Actions that one round of the janitor queues at most, 1 to 100 000. Default 2000.
+    /// Actions of one channel that one round of the janitor queues at most, and the rows of one page that it looks at,
+    /// 1 to 100 000. Default 2000.
     pub janitor_actions_max: u32,
     /// How old an action must be before the janitor calls it missing from the queue, 0 to 10 min: longer than a commit
     /// takes to reach the queue. Default 5 s.
@@ -103,8 +106,14 @@ impl Validate for Config {
         let day = seconds(86_400);
         let consumer = (!(1..=200).contains(&self.consumer.len()))
             .then(|| Problem::new("consumer", format!("{:?}", self.consumer), "1 to 200 octets"));
+        let slowest = self.patience.saturating_add(self.streams.deadline);
+        let lease = (self.lease <= slowest).then(|| {
+            let expected = format!("longer than patience and streams.deadline together, {slowest:?}");
+            Problem::new("lease", format!("{:?}", self.lease), expected)
+        });
         [
             consumer,
+            lease,
             Problem::duration_range("hold", self.hold, Duration::ZERO..=millis(500)),
             Problem::range("in_flight_max", self.in_flight_max, 128..=65_536),
             Problem::duration_range("patience", self.patience, Duration::ZERO..=seconds(20)),

@@ -13,7 +13,7 @@ use store::{OutboundStore, StoreError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::taken::Taken;
+use crate::{metrics as names, taken::Taken};
 
 /// One thing to write, with the queue entry that it finishes.
 pub enum Finished {
@@ -40,21 +40,60 @@ pub async fn run(
     clock: crate::Clock,
     stop: CancellationToken,
 ) {
+    let finisher = Finisher { store, queue, clock, stop };
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while collect(&mut finished, &mut batch).await {
-        let work = Work::sort(std::mem::take(&mut batch));
-        while let Err(error) = work.write(store.as_ref(), Timestamp(clock())).await {
+        let work = Work::sort(&batch);
+        match finisher.write(&work).await {
+            Ok(()) => finisher.acknowledge(&work).await,
+            // One of them may be to blame for all: each for itself, so that only that one comes again.
+            Err(StoreError::Refused(_) | StoreError::Corrupt(_) | StoreError::NotFound(_)) if batch.len() > 1 => {
+                for one in &batch {
+                    let work = Work::sort(std::slice::from_ref(one));
+                    match finisher.write(&work).await {
+                        Ok(()) => finisher.acknowledge(&work).await,
+                        Err(error) => left(&error, 1),
+                    }
+                }
+            }
+            Err(error) => left(&error, batch.len()),
+        }
+        batch.clear();
+    }
+}
+
+/// What is not written is not taken out of the queue, which delivers it again.
+fn left(error: &StoreError, outcomes: usize) {
+    metrics::counter!(names::UNWRITTEN).increment(outcomes as u64);
+    tracing::error!(%error, outcomes, "outcomes are not written; their entries stay in the queue");
+}
+
+struct Finisher {
+    store: Arc<dyn OutboundStore>,
+    queue: Arc<dyn Queue>,
+    clock: crate::Clock,
+    stop: CancellationToken,
+}
+
+impl Finisher {
+    /// Repeats while the store is away, or another writer was in the way.
+    async fn write(&self, work: &Work) -> Result<(), StoreError> {
+        loop {
+            let Err(error) = work.write(self.store.as_ref(), Timestamp((self.clock)())).await else { return Ok(()) };
             tracing::warn!(%error, "finished actions are not written yet");
-            if stop.is_cancelled() || !matches!(error, StoreError::Unavailable(_)) {
-                break;
+            let may_pass = matches!(error, StoreError::Unavailable(_) | StoreError::Conflict(_));
+            if self.stop.is_cancelled() || !may_pass {
+                return Err(error);
             }
             tokio::time::sleep(AGAIN_AFTER).await;
         }
-        for (channel, entries) in &work.entries {
-            let ids: Vec<String> = entries.iter().map(|entry| entry.id.clone()).collect();
-            while let Err(error) = queue.acknowledge(*channel, &ids).await {
+    }
+
+    async fn acknowledge(&self, work: &Work) {
+        for (channel, ids) in &work.entries {
+            while let Err(error) = self.queue.acknowledge(*channel, ids).await {
                 tracing::warn!(%error, "finished entries are not out of the queue yet");
-                if stop.is_cancelled() {
+                if self.stop.is_cancelled() {
                     break;
                 }
                 tokio::time::sleep(AGAIN_AFTER).await;
@@ -84,28 +123,28 @@ async fn collect(finished: &mut mpsc::Receiver<Finished>, batch: &mut Vec<Finish
 struct Work {
     acknowledged: Vec<(DeviceKey, ActionId)>,
     rows: Vec<(Action, State, Timestamp)>,
-    entries: Vec<(Bearer, Vec<Taken>)>,
+    entries: Vec<(Bearer, Vec<String>)>,
 }
 
 impl Work {
-    fn sort(batch: Vec<Finished>) -> Self {
+    fn sort(batch: &[Finished]) -> Self {
         let mut work = Self::default();
         for finished in batch {
             let entry = match finished {
                 Finished::Acknowledged { device, id, entry } => {
-                    work.acknowledged.push((device, id));
+                    work.acknowledged.push((*device, *id));
                     Some(entry)
                 }
                 Finished::Row { action, read: (state, due), entry } => {
-                    work.rows.push((*action, state, due));
-                    entry
+                    work.rows.push((action.as_ref().clone(), *state, *due));
+                    entry.as_ref()
                 }
                 Finished::Nothing { entry } => Some(entry),
             };
-            let Some(entry) = entry else { continue };
-            match work.entries.iter_mut().find(|(channel, _)| *channel == entry.channel) {
-                Some((_, entries)) => entries.push(entry),
-                None => work.entries.push((entry.channel, vec![entry])),
+            let Some(Taken { channel, id, .. }) = entry else { continue };
+            match work.entries.iter_mut().find(|(of, _)| of == channel) {
+                Some((_, ids)) => ids.push(id.clone()),
+                None => work.entries.push((*channel, vec![id.clone()])),
             }
         }
         work

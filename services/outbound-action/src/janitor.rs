@@ -2,15 +2,17 @@
 //! postponed, and what the card has not answered.
 //!
 //! It must not flood a long but healthy queue. An action older than the oldest entry of its channel cannot be in the
-//! queue; when the stream is empty nothing is. What it queued within the last lease it does not queue again.
+//! queue; when the stream is empty nothing is. What it queued within the last lease it does not queue again. An ordered
+//! action whose turn has not come is not asked for: the end of the one before it queues it.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use domain::{
     delivery::{ActionId, QueueEntry},
-    identity::{Timestamp, made_at},
+    identity::Timestamp,
     phonebook::Bearer,
 };
+use store::{DuePosition, DueQuery, QueuedAction};
 
 use crate::{metrics as names, processor::Processor};
 
@@ -18,7 +20,13 @@ use crate::{metrics as names, processor::Processor};
 pub struct Janitor {
     processor: Arc<Processor>,
     queued: HashMap<ActionId, Timestamp>,
+    /// Where the next round goes on, for SMS and for IP; `None`: from the oldest on.
+    places: [Option<DuePosition>; 2],
 }
+
+/// Pages of one channel's round. Many actions may wait for their turn, or be in a long queue: a round looks at so many
+/// pages of rows at most, and the next goes on behind them, so that they delay what is behind and never hide it.
+const PAGES_MAX: usize = 50;
 
 /// The fault that the fault tests plant, to see that they would notice it.
 const PLANTED: bool = match option_env!("SIMVAULT_PLANT") {
@@ -28,7 +36,7 @@ const PLANTED: bool = match option_env!("SIMVAULT_PLANT") {
 
 impl Janitor {
     pub fn new(processor: Arc<Processor>) -> Self {
-        Self { processor, queued: HashMap::new() }
+        Self { processor, queued: HashMap::new(), places: [None; 2] }
     }
 
     /// One round; how many it queued.
@@ -42,34 +50,67 @@ impl Janitor {
         let now = self.processor.now();
         let lease = self.processor.config.lease;
         self.queued.retain(|_, at| now.since(*at) < lease);
-        let bounds =
-            [(Bearer::Sms, self.bound(Bearer::Sms, now).await?), (Bearer::Ip, self.bound(Bearer::Ip, now).await?)];
-        let latest = bounds.iter().map(|(_, bound)| *bound).max().unwrap_or(now);
+        let mut total = 0;
+        let mut failed = None;
+        for (at, channel) in [Bearer::Sms, Bearer::Ip].into_iter().enumerate() {
+            // One channel's trouble is not the other's.
+            match self.look(at, channel, now).await {
+                Ok(queued) => total += queued,
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            None => Ok(total),
+            Some(error) => {
+                metrics::counter!(names::JANITOR_FAILED).increment(1);
+                Err(error)
+            }
+        }
+    }
+
+    /// One channel's part of a round: pages on from where the last round ended, until enough is queued, the round's
+    /// pages are used up, or the end is reached; then the next round begins anew.
+    async fn look(&mut self, at: usize, channel: Bearer, now: Timestamp) -> anyhow::Result<usize> {
+        let processor = self.processor.clone();
+        let created_before = self.bound(channel, now).await?;
         // What is due now is due: the store takes the bound as exclusive.
         let due_before = now.plus(Duration::from_micros(1));
-        let due = self.processor.store.due(due_before, latest, self.processor.config.janitor_actions_max).await?;
-        let mut total = 0;
-        for (channel, bound) in bounds {
-            let missing: Vec<_> = due
-                .iter()
-                .filter(|action| action.channel == channel && made_at(action.id.0) < bound)
-                .filter(|action| !self.queued.contains_key(&action.id))
-                .collect();
-            if missing.is_empty() {
-                continue;
+        let mut total = 0_u32;
+        for _ in 0..PAGES_MAX {
+            let rows_max = processor.config.janitor_actions_max.saturating_sub(total);
+            if rows_max == 0 {
+                break;
             }
-            let bodies: Vec<_> = missing.iter().map(|action| entry(action).to_octets()).collect();
-            self.processor.queue.push(channel, &bodies).await?;
-            self.queued.extend(missing.iter().map(|action| (action.id, now)));
-            total += missing.len();
-            metrics::counter!(names::JANITOR, "channel" => names::channel(channel)).increment(missing.len() as u64);
-            tracing::info!(
-                channel = names::channel(channel),
-                actions = missing.len(),
-                "due actions were not queued; they are now"
-            );
+            let after = self.places.get(at).copied().flatten();
+            let query = DueQuery { channel, due_before, created_before, after, rows_max };
+            let page = processor.store.due(&query).await?;
+            processor.fail_damaged(&page.damaged).await?;
+            total = total.saturating_add(self.push(channel, &page.actions, now).await?);
+            if let Some(place) = self.places.get_mut(at) {
+                *place = page.next;
+            }
+            if page.next.is_none() {
+                break;
+            }
         }
-        Ok(total)
+        if total > 0 {
+            let channel = names::channel(channel);
+            tracing::info!(channel, actions = total, "due actions were not queued; they are now");
+        }
+        Ok(total as usize)
+    }
+
+    /// Queues those that it has not queued within the last lease; how many.
+    async fn push(&mut self, channel: Bearer, due: &[QueuedAction], now: Timestamp) -> anyhow::Result<u32> {
+        let missing: Vec<_> = due.iter().filter(|action| !self.queued.contains_key(&action.id)).collect();
+        if missing.is_empty() {
+            return Ok(0);
+        }
+        let bodies: Vec<_> = missing.iter().map(|action| entry(action).to_octets()).collect();
+        self.processor.queue.push(channel, &bodies).await?;
+        self.queued.extend(missing.iter().map(|action| (action.id, now)));
+        metrics::counter!(names::JANITOR, "channel" => names::channel(channel)).increment(missing.len() as u64);
+        Ok(u32::try_from(missing.len()).unwrap_or(u32::MAX))
     }
 
     /// Actions made before this cannot be in the channel's stream.
@@ -85,7 +126,7 @@ impl Janitor {
     }
 }
 
-fn entry(action: &store::QueuedAction) -> QueueEntry {
+fn entry(action: &QueuedAction) -> QueueEntry {
     QueueEntry {
         device: action.device,
         action: action.id,

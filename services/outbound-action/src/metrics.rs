@@ -10,6 +10,14 @@ pub const COMBINED: &str = "simvault_outbound_combined_total";
 pub const ACTIONS: &str = "simvault_outbound_actions_total";
 /// Actions that the janitor put (back) into the queue.
 pub const JANITOR: &str = "simvault_outbound_janitor_queued_total";
+/// Rounds in which the janitor could not look: an alarm when it grows for minutes.
+pub const JANITOR_FAILED: &str = "simvault_outbound_janitor_failed_total";
+/// Outcomes that the store refused to write, so that their entries stay in the queue: an alarm.
+pub const UNWRITTEN: &str = "simvault_outbound_unwritten_total";
+/// Actions failed because their rows do not decode: an alarm.
+pub const DAMAGED: &str = "simvault_outbound_damaged_total";
+/// Devices without an IP session that were forgotten early because too many are remembered.
+pub const REACH_FULL: &str = "simvault_outbound_reach_full_total";
 /// Entries taken over from a replica that stopped.
 pub const RECLAIMED: &str = "simvault_outbound_reclaimed_total";
 /// Entries on the dead-letter list.

@@ -44,7 +44,7 @@ impl Processor {
         let ids: Vec<_> = by_id.keys().copied().collect();
         let devices: Vec<DeviceKey> =
             ids.iter().map(|(device, _)| *device).collect::<HashSet<_>>().into_iter().collect();
-        let Some(loaded) = self.reading(|| self.store.actions(&ids)).await else { return };
+        let Some(loaded) = self.reading(|| self.load(&ids)).await else { return };
         let Some(heads) = self.reading(|| self.store.heads(&devices)).await else { return };
         let heads: HashSet<(DeviceKey, ActionId)> = heads.into_iter().collect();
         let mut ready = Vec::new();

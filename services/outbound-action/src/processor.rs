@@ -6,9 +6,10 @@ use bytes::Bytes;
 use domain::{
     delivery::{Action, ActionId, QueueEntry, RetryLadder, State},
     identity::{DeviceKey, Timestamp},
+    phonebook::DeviceView,
 };
 use queue::Queue;
-use store::{Notice, OutboundStore, StoreError};
+use store::{Damaged, Notice, OutboundStore, StoreError};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -113,10 +114,39 @@ impl Processor {
         }
     }
 
-    /// Queues the oldest open ordered action of a device: its turn has come (SC-OD-10).
+    /// Reads actions; those whose rows do not decode are failed and reported, and cost the others nothing.
+    pub(crate) async fn load(&self, ids: &[(DeviceKey, ActionId)]) -> Result<Vec<(Action, DeviceView)>, StoreError> {
+        let loaded = self.store.actions(ids).await?;
+        self.fail_damaged(&loaded.damaged).await?;
+        Ok(loaded.actions)
+    }
+
+    /// Fails actions whose rows do not decode, tells people, and gives the next of their devices its turn.
+    pub(crate) async fn fail_damaged(&self, damaged: &[Damaged]) -> Result<(), StoreError> {
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        for one in damaged {
+            tracing::error!(
+                subscriber = one.device.subscriber.0,
+                action = one.id.0,
+                why = one.why,
+                "the row of an action does not decode; the action fails"
+            );
+        }
+        let failed = self.store.fail_damaged(damaged, self.now()).await?;
+        metrics::counter!(names::DAMAGED).increment(failed);
+        for one in damaged {
+            self.queue_head(one.device).await?;
+        }
+        Ok(())
+    }
+
+    /// Queues the oldest open ordered action of a device: its turn has come (SC-OD-10). One whose row does not decode is
+    /// the janitor's.
     pub(crate) async fn queue_head(&self, device: DeviceKey) -> Result<(), StoreError> {
         let heads = self.store.heads(&[device]).await?;
-        for (action, _) in self.store.actions(&heads).await? {
+        for (action, _) in self.store.actions(&heads).await?.actions {
             self.queue_action(&action).await;
         }
         Ok(())
@@ -125,7 +155,7 @@ impl Processor {
     /// The row of a dead-lettered entry fails too, or the janitor would bring it back; an operator may retry it.
     pub(crate) async fn give_up(&self, entry: &QueueEntry, cause: &str) {
         let ids = [key(entry)];
-        let Some(rows) = self.reading(|| self.store.actions(&ids)).await else { return };
+        let Some(rows) = self.reading(|| self.load(&ids)).await else { return };
         for (mut action, _) in rows.into_iter().filter(|(action, _)| action.state.is_open()) {
             let (state, due) = (action.state, action.due);
             self.ladder.refused(&mut action, cause);

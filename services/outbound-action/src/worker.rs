@@ -20,6 +20,8 @@ use crate::{
 const POP_MAX: usize = 128;
 /// How long one pop waits for the first entry; a stop is noticed after it.
 const POP_WAIT: Duration = Duration::from_millis(500);
+/// How long the store may take to say that it is there, before entries of others are taken over.
+const STORE_WAIT: Duration = Duration::from_secs(1);
 /// After the queue did not answer.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
@@ -51,7 +53,8 @@ pub async fn run(processor: Arc<Processor>, channel: Bearer) {
     }
 }
 
-/// Adds what another consumer left behind (PF-05).
+/// Adds what another consumer left behind (PF-05). Not while the store is away: entries that only wait for it would go
+/// back and forth between the replicas, and each time would count as a delivery without anything having been decided.
 async fn reclaim(
     processor: &Processor,
     channel: Bearer,
@@ -59,6 +62,17 @@ async fn reclaim(
     taken: Result<Vec<Entry>, QueueError>,
 ) -> Result<Vec<Entry>, QueueError> {
     let mut taken = taken?;
+    match tokio::time::timeout(STORE_WAIT, processor.store.ping()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "unfinished entries are not taken over while the store is away");
+            return Ok(taken);
+        }
+        Err(_) => {
+            tracing::warn!("unfinished entries are not taken over while the store does not answer");
+            return Ok(taken);
+        }
+    }
     let left = processor.queue.reclaim(channel, &processor.config.consumer, lease, POP_MAX).await?;
     if !left.is_empty() {
         tracing::info!(channel = names::channel(channel), entries = left.len(), "unfinished entries are taken over");

@@ -52,8 +52,9 @@ pub struct InboundCommit {
     pub pages: Vec<(PageKey, Page)>,
     pub changes: Vec<Change>,
     pub new_actions: Vec<Action>,
-    /// Actions that an acknowledgement moved: content, state, due, cause are overwritten.
-    pub moved_actions: Vec<Action>,
+    /// Actions that an acknowledgement moved, each with the state and due time that its row was *read* with: content,
+    /// state, due, cause are overwritten.
+    pub moved_actions: Vec<(Action, State, Timestamp)>,
     pub billing: Vec<BillingEvent>,
     pub notices: Vec<Notice>,
     /// Parts of long messages that wait for their others.
@@ -122,14 +123,17 @@ pub trait InboundStore: Send + Sync {
     async fn parts(&self, keys: &[PartsKey]) -> Result<Vec<Part>>;
     /// Drops parts older than `before`; how many.
     async fn expire_parts(&self, before: Timestamp) -> Result<u64>;
-    /// `Conflict` when any state's version moved meanwhile; then nothing was written.
+    /// `Conflict` when any state's version, or any moved action's state or due time, is not as it was read; then nothing
+    /// was written.
     async fn commit(&self, batch: InboundCommit) -> Result<()>;
     /// Which of these numbers got no error message on this UTC day yet; they are marked as having one (D-115).
     async fn claim_error_replies(&self, msisdns: &[Msisdn], at: Timestamp) -> Result<Vec<Msisdn>>;
-    /// The sent action with this link and message_id (D-122).
+    /// The action last launched with this link and message_id (D-122), in any state: a receipt may come behind the card's
+    /// answer. An SMSC gives its ids out again, so a sent one goes first, then the newest.
     async fn action_by_launch(&self, link: &str, bearer_message_id: &str) -> Result<Option<Action>>;
-    /// Overwrites an action if it is still in one of `from`; false when it is not (or is gone).
-    async fn move_action(&self, action: &Action, from: &[State]) -> Result<bool>;
+    /// Overwrites an action if its row still has the state and due time that it was read with; false when it has not (or
+    /// is gone).
+    async fn replace_action(&self, action: &Action, state: State, due: Timestamp) -> Result<bool>;
     /// Reserves `count` downlink counters for an edge; the first of them (D-114).
     async fn reserve_downlink(&self, device: DeviceKey, count: u32) -> Result<u32>;
     /// Answers when the database takes synchronous writes: readiness.
@@ -139,8 +143,12 @@ pub trait InboundStore: Send + Sync {
 /// What `outbound-action` may do.
 #[async_trait]
 pub trait OutboundStore: Send + Sync {
-    /// Loads these actions, with the device they are for. Ids that are gone are left out.
-    async fn actions(&self, ids: &[(DeviceKey, ActionId)]) -> Result<Vec<(Action, DeviceView)>>;
+    /// Loads these actions, with the device they are for. Ids that are gone are left out; rows that do not decode are
+    /// apart, so that they cost nobody else's.
+    async fn actions(&self, ids: &[(DeviceKey, ActionId)]) -> Result<Loaded>;
+    /// Fails open actions whose rows do not decode, each with a notice for customer service; how many. Nothing else
+    /// would ever take them out of the way.
+    async fn fail_damaged(&self, damaged: &[Damaged], at: Timestamp) -> Result<u64>;
     /// The oldest open ordered action (restore, addressable restore, configuration) of each device: only this one may
     /// be launched (SC-OD-10).
     async fn heads(&self, devices: &[DeviceKey]) -> Result<Vec<(DeviceKey, ActionId)>>;
@@ -154,10 +162,57 @@ pub trait OutboundStore: Send + Sync {
     async fn add_notices(&self, notices: &[Notice]) -> Result<()>;
     /// Marks backup acknowledgements done in one statement: the hot path.
     async fn finish(&self, ids: &[(DeviceKey, ActionId)], at: Timestamp) -> Result<()>;
-    /// Actions due before `due_before` and made before `created_before`, oldest first: what the janitor puts (back)
-    /// into the queue.
-    async fn due(&self, due_before: Timestamp, created_before: Timestamp, limit: u32) -> Result<Vec<QueuedAction>>;
+    /// One page of what is due, oldest first: what the janitor puts (back) into the queue. An ordered action (restore,
+    /// addressable restore, configuration) is in it only when its turn has come.
+    async fn due(&self, query: &DueQuery) -> Result<DuePage>;
     async fn ping(&self) -> Result<()>;
+}
+
+/// Which due actions are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DueQuery {
+    pub channel: domain::phonebook::Bearer,
+    /// Exclusive.
+    pub due_before: Timestamp,
+    /// Exclusive: younger ones may be in the queue.
+    pub created_before: Timestamp,
+    /// Where the page before ended; `None`: from the oldest on.
+    pub after: Option<DuePosition>,
+    /// Rows that this page looks at, at least 1, whether or not they are wanted: the page's cost has a limit, however
+    /// many wait for their turn.
+    pub rows_max: u32,
+}
+
+/// The place of an action among those that are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DuePosition {
+    pub due: Timestamp,
+    pub id: ActionId,
+}
+
+/// What a page of due actions holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DuePage {
+    pub actions: Vec<QueuedAction>,
+    pub damaged: Vec<Damaged>,
+    /// Where the next page begins; `None`: this was the last.
+    pub next: Option<DuePosition>,
+}
+
+/// Actions as they were read.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    pub actions: Vec<(Action, DeviceView)>,
+    pub damaged: Vec<Damaged>,
+}
+
+/// An action whose row, or whose device's, does not decode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damaged {
+    pub device: DeviceKey,
+    pub id: ActionId,
+    /// What is wrong, for people.
+    pub why: String,
 }
 
 /// Enough of an action to queue it; a backup acknowledgement travels whole, so that its launch reads no row.

@@ -14,7 +14,7 @@ use domain::{
     },
 };
 
-use crate::{InboundCommit, Part, PartsKey, QueuedAction, Result, StoreError};
+use crate::{Damaged, DuePage, DuePosition, DueQuery, InboundCommit, Part, PartsKey, QueuedAction, Result, StoreError};
 
 /// The tenant of whoever comes in by a number (D-113).
 pub const DEFAULT_TENANT: &str = "default";
@@ -255,17 +255,20 @@ pub fn settle(mut batch: InboundCommit) -> Result<InboundCommit> {
     Ok(batch)
 }
 
+/// An action with the state and due time that its row was read with.
+type Move = (Action, State, Timestamp);
+
 /// An action that is new and moved in one batch is new in its last form.
-fn settle_moves(new: &mut [Action], moved: Vec<Action>) -> Vec<Action> {
-    let moved = moved.into_iter().map(|action| ((action.device.subscriber, action.id), action)).collect();
+fn settle_moves(new: &mut [Action], moved: Vec<Move>) -> Vec<Move> {
+    let moved = moved.into_iter().map(|it| ((it.0.device.subscriber, it.0.id), it)).collect();
     let mut moved: HashMap<_, _> = last_of_each(moved).into_iter().collect();
     for action in new {
-        if let Some(last) = moved.remove(&(action.device.subscriber, action.id)) {
+        if let Some((last, ..)) = moved.remove(&(action.device.subscriber, action.id)) {
             *action = last;
         }
     }
     let mut moved: Vec<_> = moved.into_values().collect();
-    moved.sort_by_key(|action| (action.device.subscriber, action.id));
+    moved.sort_by_key(|(action, ..)| (action.device.subscriber, action.id));
     moved
 }
 
@@ -304,21 +307,61 @@ pub fn lent(device: DeviceKey, first: Option<i64>, count: u32) -> Result<u32> {
     u32::try_from(first).map_err(|_| corrupt("counter", first))
 }
 
-/// `content`: that of a backup acknowledgement, which travels whole.
-pub fn queued(
-    device: DeviceKey,
-    id: i64,
-    channel: i16,
-    number: i64,
-    content: Option<Vec<u8>>,
-    traces: Vec<u8>,
-) -> Result<QueuedAction> {
-    let acknowledgement = match content.map(Content::from_octets).transpose()? {
-        Some(Content::BackupAcknowledgement { records }) => Some(records),
-        _ => None,
-    };
-    let (channel, msisdn) = (bearer(channel)?, msisdn(number)?);
-    Ok(QueuedAction { device, id: ActionId(id), channel, msisdn, acknowledgement, traces: split_traces(traces) })
+/// Columns of one row that a page of due actions looked at.
+pub struct DueRow {
+    pub device: DeviceKey,
+    pub id: i64,
+    pub due: i64,
+    pub msisdn: i64,
+    /// That of a backup acknowledgement, which travels whole.
+    pub content: Option<Vec<u8>>,
+    pub traces: Option<Vec<u8>>,
+    /// Made early enough, and its turn.
+    pub is_wanted: bool,
+}
+
+impl DueRow {
+    fn queued(self, channel: Bearer) -> Result<QueuedAction> {
+        let acknowledgement = match self.content.map(Content::from_octets).transpose()? {
+            Some(Content::BackupAcknowledgement { records }) => Some(records),
+            _ => None,
+        };
+        let (id, msisdn) = (ActionId(self.id), msisdn(self.msisdn)?);
+        let traces = split_traces(self.traces.unwrap_or_default());
+        Ok(QueuedAction { device: self.device, id, channel, msisdn, acknowledgement, traces })
+    }
+}
+
+/// A page from the rows that it looked at, in their order.
+pub fn due_page(query: &DueQuery, rows: Vec<DueRow>) -> Result<DuePage> {
+    let is_full = u32::try_from(rows.len()).is_ok_and(|count| count >= query.rows_max);
+    let last = rows.last().map(|row| DuePosition { due: Timestamp(row.due), id: ActionId(row.id) });
+    let mut page = DuePage { next: last.filter(|_| is_full), ..DuePage::default() };
+    for row in rows.into_iter().filter(|row| row.is_wanted) {
+        let (device, id) = (row.device, ActionId(row.id));
+        page.actions.extend(sound(row.queued(query.channel), device, id, &mut page.damaged)?);
+    }
+    Ok(page)
+}
+
+/// The value of one row of many; what does not decode is put aside, any other error is everybody's.
+pub fn sound<T>(read: Result<T>, device: DeviceKey, id: ActionId, damaged: &mut Vec<Damaged>) -> Result<Option<T>> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(StoreError::Corrupt(why)) => {
+            damaged.push(Damaged { device, id, why });
+            Ok(None)
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// Before every due action.
+pub const FIRST_DUE: DuePosition = DuePosition { due: Timestamp(0), id: ActionId(i64::MIN) };
+
+/// What a failed action's row says that could not be read.
+pub fn damage_cause(damaged: &Damaged) -> String {
+    format!("its row does not decode: {}", damaged.why)
 }
 
 pub fn no_subscriber(id: SubscriberId) -> StoreError {
@@ -328,6 +371,11 @@ pub fn no_subscriber(id: SubscriberId) -> StoreError {
 /// The number is masked: the text ends in logs.
 pub fn number_exists(msisdn: Msisdn) -> StoreError {
     StoreError::Refused(format!("number {msisdn} exists already"))
+}
+
+/// Between reading and writing an operator, a replica or an answer was quicker.
+pub fn action_changed(id: ActionId) -> StoreError {
+    StoreError::Conflict(format!("action {} changed meanwhile", id.0))
 }
 
 pub fn iccid_exists(iccid: &str) -> StoreError {

@@ -33,7 +33,12 @@ pub struct Tables {
     pub unavailable: bool,
     /// A commit with a record that contains this is refused.
     pub poison: Option<Vec<u8>>,
+    /// Happens once, between the reading and the next writing.
+    pub before_commit: Option<Meanwhile>,
 }
+
+/// What somebody else does.
+pub type Meanwhile = Box<dyn FnOnce(&mut Tables) + Send>;
 
 pub struct MemoryStore {
     tables: Mutex<Tables>,
@@ -160,6 +165,15 @@ impl InboundStore for MemoryStore {
                 return Err(StoreError::Conflict(format!("device {}", key.device.0)));
             }
         }
+        if let Some(meanwhile) = tables.before_commit.take() {
+            meanwhile(&mut tables);
+        }
+        for (action, state, due) in &batch.moved_actions {
+            let present = &tables.actions[&action.id.0];
+            if (present.state, present.due) != (*state, *due) {
+                return Err(StoreError::Conflict(format!("action {}", action.id.0)));
+            }
+        }
         for (key, state) in &batch.states {
             tables.set_state(*key, state);
         }
@@ -168,9 +182,8 @@ impl InboundStore for MemoryStore {
         }
         tables.commits += 1;
         tables.journal.extend(batch.changes);
-        tables
-            .actions
-            .extend(batch.new_actions.into_iter().chain(batch.moved_actions).map(|action| (action.id.0, action)));
+        let moved = batch.moved_actions.into_iter().map(|(action, ..)| action);
+        tables.actions.extend(batch.new_actions.into_iter().chain(moved).map(|action| (action.id.0, action)));
         tables.billing.extend(batch.billing);
         tables.notices.extend(batch.notices);
         for part in batch.new_parts {
@@ -196,9 +209,13 @@ impl InboundStore for MemoryStore {
         Ok(tables.actions.values().find(is_it).cloned())
     }
 
-    async fn move_action(&self, action: &Action, from: &[State]) -> Result<bool> {
+    async fn replace_action(&self, action: &Action, state: State, due: Timestamp) -> Result<bool> {
         let mut tables = self.tables();
-        let Some(present) = tables.actions.get_mut(&action.id.0).filter(|present| from.contains(&present.state)) else {
+        if let Some(meanwhile) = tables.before_commit.take() {
+            meanwhile(&mut tables);
+        }
+        let as_read = |present: &&mut Action| (present.state, present.due) == (state, due);
+        let Some(present) = tables.actions.get_mut(&action.id.0).filter(as_read) else {
             return Ok(false);
         };
         *present = action.clone();

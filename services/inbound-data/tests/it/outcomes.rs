@@ -151,3 +151,38 @@ async fn a_delivery_receipt_is_recorded_and_a_failure_goes_to_the_ladder() {
     assert_eq!((centre.action(action).receipt, centre.action(action).state), (Some(Timestamp(77)), State::Done));
     centre.stop().await;
 }
+
+/// What an operator does between a batch's reading and its writing.
+fn meanwhile(centre: &Centre, action: domain::delivery::ActionId, state: State) {
+    centre.store.tables().before_commit = Some(Box::new(move |tables| {
+        let action = tables.actions.get_mut(&action.0).unwrap();
+        action.state = state;
+        action.due = Timestamp(action.due.0 + 1);
+    }));
+}
+
+#[tokio::test]
+async fn a_restore_cancelled_between_reading_and_writing_stays_cancelled() {
+    let mut centre = start().await;
+    let (_, action) = with_restore(&mut centre, 6).await;
+    centre.launch(action);
+    meanwhile(&centre, action, State::Cancelled);
+    // Record 3 failed: without the operator the action would be queued again.
+    let answer = acknowledgement(&[(1, 0), (2, 0), (3, 1), (4, 0)]);
+    assert_eq!(centre.one(sms(1, answer)).await, Outcome::Stored);
+    assert_eq!(centre.action(action).state, State::Cancelled);
+    centre.stop().await;
+}
+
+#[tokio::test]
+async fn a_receipt_does_not_undo_what_came_between() {
+    let mut centre = start().await;
+    let (_, action) = with_restore(&mut centre, 1).await;
+    centre.launch(action);
+    let id = format!("id-{}", action.0);
+    meanwhile(&centre, action, State::Cancelled);
+    assert!(report(&mut centre, &id, Reported::Delivered).await);
+    let cancelled = centre.action(action);
+    assert_eq!((cancelled.receipt, cancelled.state), (Some(Timestamp(77)), State::Cancelled));
+    centre.stop().await;
+}

@@ -19,7 +19,7 @@ use outbound_action::{
 use proto::outbound::{Accepted, Launch};
 use queue::{Queue, memory::MemoryQueue};
 use runtime::clock::Manual;
-use store::{ApplicationStore, Audit, InboundCommit, NewAccount, sqlite::SqliteStore};
+use store::{ApplicationStore, Audit, InboundCommit, NewAccount, OutboundStore, sqlite::SqliteStore};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -62,7 +62,7 @@ pub struct Centre {
     pub parts: Parts,
     senders: (mpsc::UnboundedSender<Launch>, mpsc::UnboundedSender<Launch>),
     ids: IdGenerator,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// Quick where only the test's patience is at stake.
@@ -115,16 +115,20 @@ impl Centre {
             parts,
             senders: (sms_sender, ip_sender),
             ids: IdGenerator::new(1),
-            _folder: folder,
+            folder,
         }
     }
 
     /// Another replica on the same store and queue.
     pub fn replica(&self, config: Config) -> Parts {
+        self.replica_on(config, self.store.clone())
+    }
+
+    /// A replica on the same queue that has its own view of the store.
+    pub fn replica_on(&self, config: Config, store: Arc<dyn OutboundStore>) -> Parts {
         let (sms, ip) = &self.senders;
         let launchers = launchers(&config, [sms, ip], [&self.sms_script, &self.ip_script], &self.stop);
-        let (store, queue) = (self.store.clone(), self.queue.clone());
-        outbound_action::run(config, store, queue, launchers, self.clock.clock(), self.stop.clone())
+        outbound_action::run(config, store, self.queue.clone(), launchers, self.clock.clock(), self.stop.clone())
     }
 
     pub fn now(&self) -> Timestamp {
@@ -203,6 +207,13 @@ impl Centre {
             (sms.waiting + sms.pending + ip.waiting + ip.pending == 0).then_some(())
         })
         .await;
+    }
+
+    /// Runs SQL past the store.
+    pub fn sql(&self, sql: &str) {
+        let connection = rusqlite::Connection::open(self.folder.path().join("simvault.db")).unwrap();
+        connection.busy_timeout(SOON).unwrap();
+        connection.execute_batch(sql).unwrap();
     }
 
     pub fn janitor(&self) -> Janitor {

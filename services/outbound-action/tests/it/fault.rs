@@ -1,11 +1,15 @@
 //! Crashes, replicas, an empty queue, entries that never succeed.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use domain::{delivery::State, phonebook::Bearer};
+use store::ApplicationStore;
 
-use crate::centre::{Centre, acknowledgement, config, eventually, next, nothing, restore};
+use crate::{
+    centre::{Centre, acknowledgement, config, eventually, next, nothing, restore},
+    faulty_store::FaultyStore,
+};
 
 #[tokio::test]
 async fn what_the_queue_has_lost_is_queued_again_from_the_table() {
@@ -118,6 +122,80 @@ async fn a_stop_finishes_what_is_under_way() {
     centre.stop.cancel();
     centre.until(&action, |row| row.state == State::Done).await;
     centre.until_queue_is_empty().await;
+}
+
+/// Covers: PF-05
+#[tokio::test]
+async fn an_outage_of_the_store_counts_no_deliveries() {
+    let mut centre = Centre::idle();
+    let card = centre.card("441160010", Bearer::Sms).await;
+    let action = centre.action(card, Bearer::Sms, restore(1));
+    centre.commit_and_push(std::slice::from_ref(&action)).await;
+    let store = FaultyStore::new(centre.store.clone());
+    store.away.store(true, Ordering::SeqCst);
+    // Two replicas whose leases run out again and again while neither can read.
+    let config = |consumer: &str| {
+        let lease = Duration::from_millis(30);
+        outbound_action::Config { lease, deliveries_max: 2, consumer: consumer.to_owned(), ..config() }
+    };
+    let _replicas = [centre.replica_on(config("one"), store.clone()), centre.replica_on(config("two"), store.clone())];
+    eventually(async || (store.refused.load(Ordering::SeqCst) >= 12).then_some(())).await;
+    let [counted] = &centre.queue.reclaim(Bearer::Sms, "test", Duration::ZERO, 10).await.unwrap()[..] else {
+        panic!("the entry is taken and not finished");
+    };
+    assert_eq!(counted.deliveries, 2, "the first replica's, and the test's own");
+    store.away.store(false, Ordering::SeqCst);
+    next(&mut centre.sms).await;
+    centre.until(&action, |row| row.state == State::Sent).await;
+}
+
+#[tokio::test]
+async fn what_is_not_written_stays_in_the_queue_and_holds_nobody_up() {
+    let mut centre = Centre::idle();
+    let mut actions = Vec::new();
+    for card in 0..5 {
+        let card = centre.card(&format!("44116002{card}"), Bearer::Sms).await;
+        actions.push(centre.action(card, Bearer::Sms, acknowledgement(&[[0, 1, 0]])));
+    }
+    let store = FaultyStore::new(centre.store.clone());
+    store.unwritable.lock().unwrap().insert(actions[2].id);
+    store.conflicts.store(2, Ordering::SeqCst);
+    centre.commit_and_push(&actions).await;
+    let _replica = centre.replica_on(config(), store.clone());
+    for _ in 0..5 {
+        next(&mut centre.sms).await;
+    }
+    for (at, action) in actions.iter().enumerate().filter(|(at, _)| *at != 2) {
+        assert_eq!(centre.until(action, |row| row.state == State::Done).await.state, State::Done, "{at}");
+    }
+    let depth = eventually(async || {
+        let depth = centre.queue.depth(Bearer::Sms).await.unwrap();
+        (depth.pending <= 1).then_some(depth)
+    })
+    .await;
+    assert_eq!((depth.waiting, depth.pending), (0, 1), "the one that was not written");
+    assert_eq!(centre.row(&actions[2]).await.state, State::Queued);
+}
+
+#[tokio::test]
+async fn a_damaged_row_fails_alone_and_the_next_one_has_its_turn() {
+    let mut centre = Centre::idle();
+    let card = centre.card("441160030", Bearer::Sms).await;
+    let damaged = centre.action(card, Bearer::Sms, restore(1));
+    let behind = centre.action(card, Bearer::Sms, restore(2));
+    let other = centre.card("441160031", Bearer::Sms).await;
+    let beside = centre.action(other, Bearer::Sms, restore(1));
+    centre.commit_and_push(&[damaged.clone(), beside.clone()]).await;
+    centre.commit(std::slice::from_ref(&behind)).await;
+    centre.sql(&format!("UPDATE outbound_action SET content = x'0109ffff' WHERE id = {}", damaged.id.0));
+    let _replica = centre.replica(config());
+    let seen: HashSet<_> = [next(&mut centre.sms).await.msisdn, next(&mut centre.sms).await.msisdn].into();
+    assert_eq!(seen.len(), 2, "the card beside it, and the action behind it");
+    centre.until(&beside, |row| row.state == State::Sent).await;
+    centre.until(&behind, |row| row.state == State::Sent).await;
+    centre.until_queue_is_empty().await;
+    let notices = centre.store.notices(10).await.unwrap();
+    assert_eq!(notices.iter().map(|notice| notice.kind.as_str()).collect::<Vec<_>>(), ["action_failed"]);
 }
 
 /// Covers: SC-OD-03

@@ -3,6 +3,8 @@
 mod acknowledgements;
 mod centre;
 mod fault;
+mod faulty_store;
+mod janitor;
 mod ordered;
 mod refusals;
 mod wire;

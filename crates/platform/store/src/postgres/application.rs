@@ -169,7 +169,9 @@ impl ApplicationStore for PostgresStore {
     }
 
     async fn oldest_due(&self) -> Result<Option<Timestamp>> {
-        let sql = "SELECT due FROM outbound_action WHERE state < 2 ORDER BY due LIMIT 1";
+        let sql = "SELECT due FROM (SELECT (SELECT min(due) FROM outbound_action WHERE state < 2 AND channel = 0) AS due \
+                   UNION ALL SELECT (SELECT min(due) FROM outbound_action WHERE state < 2 AND channel = 1)) AS each \
+                   WHERE due IS NOT NULL ORDER BY due LIMIT 1";
         let found = self.readers.get().await?.query(sql, &[]).await?;
         found.first().map(|row| Ok(Timestamp(micros(row, 0)?))).transpose()
     }

@@ -1,7 +1,7 @@
 //! Rows to values, and lists of values to the arrays that `UNNEST` takes.
 
 use domain::{
-    delivery::{Action, State},
+    delivery::Action,
     identity::Timestamp,
     phonebook::{Device, DeviceState, DeviceView, Subscriber},
 };
@@ -209,12 +209,6 @@ pub fn move_columns<'a>(actions: &'a [Action], guards: &'a [(i32, Option<Timesta
     columns.push(column(guards, |(states, _)| *states));
     columns.push(column(guards, |(_, due)| due.map(At)));
     columns
-}
-
-/// A guard that lets everything pass.
-pub fn any_state() -> (i32, Option<Timestamp>) {
-    let all = [State::Queued, State::Sent, State::Waiting, State::Done, State::Failed, State::Cancelled];
-    (rows::state_bits(&all), None)
 }
 
 /// `$1::bigint[], $2::text[]`, counting from `first`.

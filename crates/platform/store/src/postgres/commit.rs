@@ -2,7 +2,8 @@
 //!
 //! Each table that has something to write is a `WITH` part over `UNNEST`ed arrays; what has nothing is left out. A single
 //! statement is a transaction by itself: it costs one trip, its answer is the commit's, and no half of it can ever be
-//! written. The main query counts the device states that were still as read and divides by zero when one was not.
+//! written. The main query counts the device states and the moved actions that were still as read, and divides by zero when
+//! one was not.
 
 use super::{
     columns::{self, Column, column, octet},
@@ -10,7 +11,11 @@ use super::{
     times::At,
 };
 use crate::{Audit, InboundCommit, Result, StoreError, rows};
-use domain::phonebook::Change;
+use domain::{
+    delivery::{Action, State},
+    identity::Timestamp,
+    phonebook::Change,
+};
 
 /// The statement while it is put together.
 #[derive(Default)]
@@ -30,7 +35,9 @@ impl<'a> Statement<'a> {
 
 /// `batch` is settled ([`rows::settle`]).
 pub async fn write(connection: &Connection, batch: &InboundCommit, audit: Option<&Audit>) -> Result<()> {
-    let any_state = vec![columns::any_state(); batch.moved_actions.len()];
+    let moved: Vec<Action> = batch.moved_actions.iter().map(|(action, ..)| action.clone()).collect();
+    let guard = |(_, state, due): &(Action, State, Timestamp)| (rows::state_bits(&[*state]), Some(*due));
+    let guards: Vec<_> = batch.moved_actions.iter().map(guard).collect();
     let mut statement = Statement::default();
     states(&mut statement, batch);
     books(&mut statement, batch);
@@ -40,8 +47,8 @@ pub async fn write(connection: &Connection, batch: &InboundCommit, audit: Option
             format!("{} SELECT * FROM UNNEST({arguments})", columns::INSERT_ACTION)
         });
     }
-    if !batch.moved_actions.is_empty() {
-        let columns = columns::move_columns(&batch.moved_actions, &any_state);
+    if !moved.is_empty() {
+        let columns = columns::move_columns(&moved, &guards);
         statement.part("moved", &columns::MOVE_TYPES, columns, columns::move_sql);
     }
     signals(&mut statement, batch);
@@ -53,25 +60,24 @@ pub async fn write(connection: &Connection, batch: &InboundCommit, audit: Option
             format!("INSERT INTO audit (at, who, what) SELECT * FROM UNNEST({arguments})")
         });
     }
-    run(connection, statement, batch.states.len()).await
+    run(connection, statement, [("state", batch.states.len()), ("moved", moved.len())]).await
 }
 
-async fn run(connection: &Connection, mut statement: Statement<'_>, states: usize) -> Result<()> {
+/// `guarded`: parts of which every row must have been written, and how many.
+async fn run(connection: &Connection, mut statement: Statement<'_>, guarded: [(&str, usize); 2]) -> Result<()> {
     if statement.parts.is_empty() {
         return Ok(());
     }
-    let mut sql = format!("WITH {} SELECT ", statement.parts.join(", "));
-    if states == 0 {
-        sql.push('1');
-    } else {
-        let expected = i64::try_from(states).unwrap_or(i64::MAX);
+    let mut sql = format!("WITH {} SELECT 1", statement.parts.join(", "));
+    for (part, rows) in guarded.into_iter().filter(|(_, rows)| *rows > 0) {
+        let expected = i64::try_from(rows).unwrap_or(i64::MAX);
         statement.columns.push(Box::new(expected));
         let last = statement.columns.len();
-        sql.push_str(&format!("1 / (CASE WHEN (SELECT count(*) FROM state) = ${last}::bigint THEN 1 ELSE 0 END)"));
+        sql.push_str(&format!(", 1 / (CASE WHEN (SELECT count(*) FROM {part}) = ${last}::bigint THEN 1 ELSE 0 END)"));
     }
     let written = connection.query(&sql, &columns::params(&statement.columns)).await;
     written.map(drop).map_err(|error| match error {
-        StoreError::Conflict(_) => StoreError::Conflict("the state of a device changed meanwhile".into()),
+        StoreError::Conflict(_) => StoreError::Conflict("the state of a device or an action changed meanwhile".into()),
         other => other,
     })
 }

@@ -116,16 +116,17 @@ impl InboundStore for PostgresStore {
 
     async fn action_by_launch(&self, link: &str, bearer_message_id: &str) -> Result<Option<Action>> {
         let sql = format!(
-            "SELECT {ACTION} FROM outbound_action a WHERE a.state = 1 AND a.bearer_message_id = $1 AND a.link = $2"
+            "SELECT {ACTION} FROM outbound_action a WHERE a.bearer_message_id = $1 AND a.link = $2 \
+             ORDER BY (a.state = 1) DESC, a.id DESC LIMIT 1"
         );
         let (link, id) = (columns::clean(link), columns::clean(bearer_message_id));
         let found = self.readers.get().await?.query(&sql, &[&id, &link]).await?;
         found.first().map(|row| columns::action(row, 0)).transpose()
     }
 
-    async fn move_action(&self, action: &Action, from: &[State]) -> Result<bool> {
-        let moved = self.overwrite(&[(action.clone(), rows::state_bits(from), None)]).await?;
-        Ok(moved.first() == Some(&true))
+    async fn replace_action(&self, action: &Action, state: State, due: Timestamp) -> Result<bool> {
+        let written = self.overwrite(&[(action.clone(), rows::state_bits(&[state]), Some(due))]).await?;
+        Ok(written.first() == Some(&true))
     }
 
     async fn reserve_downlink(&self, device: DeviceKey, count: u32) -> Result<u32> {

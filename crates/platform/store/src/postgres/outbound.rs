@@ -6,21 +6,23 @@ use async_trait::async_trait;
 use domain::{
     delivery::{Action, ActionId, State},
     identity::{DeviceKey, SubscriberId, Timestamp},
-    phonebook::DeviceView,
 };
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 
 use super::{
     PostgresStore,
-    columns::{self, ACTION, Column, DEVICE, SUBSCRIBER, column, get},
+    columns::{self, ACTION, Column, DEVICE, SUBSCRIBER, column, get, micros},
     commit, inbound,
     times::At,
 };
-use crate::{Notice, OutboundStore, QueuedAction, Result, rows};
+use crate::{
+    Damaged, DuePage, DueQuery, Loaded, Notice, OutboundStore, Result,
+    rows::{self, DueRow},
+};
 
 #[async_trait]
 impl OutboundStore for PostgresStore {
-    async fn actions(&self, ids: &[(DeviceKey, ActionId)]) -> Result<Vec<(Action, DeviceView)>> {
+    async fn actions(&self, ids: &[(DeviceKey, ActionId)]) -> Result<Loaded> {
         let sql = format!(
             "SELECT {ACTION}, {SUBSCRIBER}, {DEVICE} FROM UNNEST($1::bigint[], $2::bigint[]) AS u(subscriber, id) \
              JOIN outbound_action a ON a.subscriber_id = u.subscriber AND a.id = u.id \
@@ -30,7 +32,36 @@ impl OutboundStore for PostgresStore {
         );
         let columns = id_columns(ids);
         let found = self.readers.get().await?.query(&sql, &columns::params(&columns)).await?;
-        found.iter().map(|row| Ok((columns::action(row, 0)?, columns::view(row, 15)?))).collect()
+        let mut loaded = Loaded::default();
+        for row in &found {
+            let (device, id) = (rows::key(get(row, 0)?, get(row, 1)?), ActionId(get(row, 2)?));
+            let read = columns::action(row, 0).and_then(|action| Ok((action, columns::view(row, 15)?)));
+            loaded.actions.extend(rows::sound(read, device, id, &mut loaded.damaged)?);
+        }
+        Ok(loaded)
+    }
+
+    async fn fail_damaged(&self, damaged: &[Damaged], at: Timestamp) -> Result<u64> {
+        // The notice's number is the subscriber's: the action's may be what is damaged.
+        let sql = "WITH failed AS (UPDATE outbound_action a SET state = 4, due = $4, cause = u.cause \
+                   FROM UNNEST($1::bigint[], $2::bigint[], $3::text[]) AS u(subscriber, id, cause) \
+                   WHERE a.subscriber_id = u.subscriber AND a.id = u.id AND a.state < 3 \
+                   RETURNING a.subscriber_id, a.id, a.cause) \
+                   INSERT INTO notice (at, msisdn, kind, text) \
+                   SELECT $4, s.msisdn, 'action_failed', 'action ' || f.id || ': ' || f.cause \
+                   FROM failed f JOIN subscriber s ON s.id = f.subscriber_id";
+        let mut damaged = damaged.to_vec();
+        damaged.sort_by_key(|it| (it.device.subscriber, it.id));
+        damaged.dedup_by_key(|it| (it.device.subscriber, it.id));
+        let columns = [
+            column(&damaged, |it| it.device.subscriber.0),
+            column(&damaged, |it| it.id.0),
+            column(&damaged, |it| columns::clean(&rows::damage_cause(it))),
+        ];
+        let mut params = columns::params(&columns);
+        let at = At(at);
+        params.push(&at);
+        self.writers.get().await?.execute(sql, &params).await
     }
 
     async fn heads(&self, devices: &[DeviceKey]) -> Result<Vec<(DeviceKey, ActionId)>> {
@@ -76,16 +107,37 @@ impl OutboundStore for PostgresStore {
         self.writers.get().await?.execute(sql, &params).await.map(drop)
     }
 
-    async fn due(&self, due_before: Timestamp, created_before: Timestamp, limit: u32) -> Result<Vec<QueuedAction>> {
-        let sql = "SELECT subscriber_id, device_id, id, channel, msisdn, CASE WHEN kind = 1 THEN content END, traces \
-                   FROM outbound_action WHERE state < 2 AND due < $1 AND created < $2 ORDER BY due, id LIMIT $3";
-        let connection = self.readers.get().await?;
-        let found = connection.query(sql, &[&At(due_before), &At(created_before), &i64::from(limit)]).await?;
-        let queued = |row: &Row| {
-            let key = rows::key(get(row, 0)?, get(row, 1)?);
-            rows::queued(key, get(row, 2)?, get(row, 3)?, get(row, 4)?, get(row, 5)?, get(row, 6)?)
+    async fn due(&self, query: &DueQuery) -> Result<DuePage> {
+        // One walk along the index of what is due, of so many rows; each that waits for its turn costs one look into
+        // the index of what is open.
+        let sql = "SELECT a.subscriber_id, a.device_id, a.id, a.due, a.msisdn, a.content, a.traces, \
+                   a.old_enough AND (a.kind = 1 OR NOT EXISTS (SELECT 1 FROM outbound_action b \
+                   WHERE b.subscriber_id = a.subscriber_id AND b.device_id = a.device_id AND b.id < a.id \
+                   AND b.state < 3 AND b.kind > 1)) \
+                   FROM (SELECT subscriber_id, device_id, id, due, msisdn, kind, created < $3 AS old_enough, \
+                   CASE WHEN kind = 1 AND created < $3 THEN content END AS content, \
+                   CASE WHEN created < $3 THEN traces END AS traces FROM outbound_action \
+                   WHERE state < 2 AND channel = $1 AND due < $2 AND (due, id) > ($4, $5) ORDER BY due, id LIMIT $6) a \
+                   ORDER BY a.due, a.id";
+        let after = query.after.unwrap_or(rows::FIRST_DUE);
+        let (channel, rows_max) = (i16::from(query.channel.code()), i64::from(query.rows_max));
+        let (due_before, created_before) = (At(query.due_before), At(query.created_before));
+        let (after_due, after_id) = (At(after.due), after.id.0);
+        let params: [&(dyn ToSql + Sync); 6] =
+            [&channel, &due_before, &created_before, &after_due, &after_id, &rows_max];
+        let found = self.readers.get().await?.query(sql, &params).await?;
+        let row = |row: &Row| {
+            Ok(DueRow {
+                device: rows::key(get(row, 0)?, get(row, 1)?),
+                id: get(row, 2)?,
+                due: micros(row, 3)?,
+                msisdn: get(row, 4)?,
+                content: get(row, 5)?,
+                traces: get(row, 6)?,
+                is_wanted: get(row, 7)?,
+            })
         };
-        found.iter().map(queued).collect()
+        rows::due_page(query, found.iter().map(row).collect::<Result<_>>()?)
     }
 
     async fn ping(&self) -> Result<()> {

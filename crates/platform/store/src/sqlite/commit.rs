@@ -1,7 +1,6 @@
 //! One batch, written within the writer's transaction: all of it or nothing.
 
 use domain::{
-    delivery::State,
     identity::{DeviceKey, Timestamp},
     phonebook::{Change, DeviceState},
 };
@@ -9,9 +8,6 @@ use rusqlite::{Connection, params};
 
 use super::actions;
 use crate::{Audit, BillingEvent, InboundCommit, Notice, Part, PartsKey, Result, StoreError, rows};
-
-/// Every state, for an overwriting that does not ask.
-const ANY: [State; 6] = [State::Queued, State::Sent, State::Waiting, State::Done, State::Failed, State::Cancelled];
 
 /// `batch` is settled ([`rows::settle`]).
 pub fn write(connection: &Connection, batch: &InboundCommit) -> Result<()> {
@@ -32,8 +28,10 @@ pub fn write(connection: &Connection, batch: &InboundCommit) -> Result<()> {
     for action in &batch.new_actions {
         actions::insert(connection, action)?;
     }
-    for action in &batch.moved_actions {
-        actions::overwrite(connection, action, &ANY, None)?;
+    for (action, state, due) in &batch.moved_actions {
+        if !actions::overwrite(connection, action, &[*state], Some(*due))? {
+            return Err(rows::action_changed(action.id));
+        }
     }
     for event in &batch.billing {
         write_billing(connection, event)?;

@@ -120,15 +120,16 @@ impl InboundStore for SqliteStore {
 
     async fn action_by_launch(&self, link: &str, bearer_message_id: &str) -> Result<Option<Action>> {
         let sql = format!(
-            "SELECT {ACTION} FROM outbound_action a WHERE a.state = 1 AND a.bearer_message_id = ?1 AND a.link = ?2"
+            "SELECT {ACTION} FROM outbound_action a WHERE a.bearer_message_id = ?1 AND a.link = ?2 \
+             ORDER BY (a.state = 1) DESC, a.id DESC LIMIT 1"
         );
         let params = (bearer_message_id.to_owned(), link.to_owned());
         self.readers.read(move |it| actions::first(it, &sql, params, |row| actions::action(row, 0))).await
     }
 
-    async fn move_action(&self, action: &Action, from: &[State]) -> Result<bool> {
-        let (action, from) = (action.clone(), from.to_vec());
-        self.writer.write(move |connection| actions::overwrite(connection, &action, &from, None)).await
+    async fn replace_action(&self, action: &Action, state: State, due: Timestamp) -> Result<bool> {
+        let action = action.clone();
+        self.writer.write(move |connection| actions::overwrite(connection, &action, &[state], Some(due))).await
     }
 
     async fn reserve_downlink(&self, device: DeviceKey, count: u32) -> Result<u32> {

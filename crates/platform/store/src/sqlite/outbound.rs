@@ -4,7 +4,6 @@ use async_trait::async_trait;
 use domain::{
     delivery::{Action, ActionId, State},
     identity::{DeviceKey, Timestamp},
-    phonebook::DeviceView,
 };
 use rusqlite::{Connection, Row};
 
@@ -13,11 +12,14 @@ use super::{
     actions::{self, ACTION, DEVICE, SUBSCRIBER},
     commit,
 };
-use crate::{Notice, OutboundStore, QueuedAction, Result, rows};
+use crate::{
+    Damaged, DuePage, DueQuery, Loaded, Notice, OutboundStore, Result,
+    rows::{self, DueRow},
+};
 
 #[async_trait]
 impl OutboundStore for SqliteStore {
-    async fn actions(&self, ids: &[(DeviceKey, ActionId)]) -> Result<Vec<(Action, DeviceView)>> {
+    async fn actions(&self, ids: &[(DeviceKey, ActionId)]) -> Result<Loaded> {
         let ids = ids.to_vec();
         let sql = format!(
             "SELECT {ACTION}, {SUBSCRIBER}, {DEVICE} FROM outbound_action a \
@@ -28,13 +30,37 @@ impl OutboundStore for SqliteStore {
         );
         let read = move |connection: &Connection| {
             let pair = |row: &Row<'_>| Ok((actions::action(row, 0)?, actions::view(row, 15)?));
-            let mut found = Vec::with_capacity(ids.len());
+            let mut loaded = Loaded::default();
             for (device, id) in ids {
-                found.extend(actions::first(connection, &sql, (device.subscriber.0, id.0), pair)?);
+                let found = actions::first(connection, &sql, (device.subscriber.0, id.0), pair);
+                loaded.actions.extend(rows::sound(found, device, id, &mut loaded.damaged)?.flatten());
             }
-            Ok(found)
+            Ok(loaded)
         };
         self.readers.read(read).await
+    }
+
+    async fn fail_damaged(&self, damaged: &[Damaged], at: Timestamp) -> Result<u64> {
+        let damaged = damaged.to_vec();
+        let write = move |connection: &Connection| {
+            let mut written = 0;
+            for one in &damaged {
+                let (subscriber, cause) = (one.device.subscriber.0, rows::damage_cause(one));
+                let fail = "UPDATE outbound_action SET state = 4, due = ?3, cause = ?4 \
+                            WHERE subscriber_id = ?1 AND id = ?2 AND state < 3";
+                if connection.prepare_cached(fail)?.execute((subscriber, one.id.0, at.0, &cause))? == 0 {
+                    continue;
+                }
+                written += 1;
+                // The notice's number is the subscriber's: the action's may be what is damaged.
+                let tell = "INSERT INTO notice (at, msisdn, kind, text) \
+                            SELECT ?2, msisdn, 'action_failed', ?3 FROM subscriber WHERE id = ?1";
+                let text = format!("action {}: {cause}", one.id.0);
+                connection.prepare_cached(tell)?.execute((subscriber, at.0, text))?;
+            }
+            Ok(written)
+        };
+        self.writer.write(write).await
     }
 
     async fn heads(&self, devices: &[DeviceKey]) -> Result<Vec<(DeviceKey, ActionId)>> {
@@ -93,15 +119,30 @@ impl OutboundStore for SqliteStore {
         self.writer.write(write).await
     }
 
-    async fn due(&self, due_before: Timestamp, created_before: Timestamp, limit: u32) -> Result<Vec<QueuedAction>> {
-        let sql = "SELECT subscriber_id, device_id, id, channel, msisdn, CASE WHEN kind = 1 THEN content END, traces \
-                   FROM outbound_action WHERE state < 2 AND due < ?1 AND created < ?2 ORDER BY due, id LIMIT ?3";
-        let queued = |row: &Row<'_>| {
-            let key = rows::key(row.get(0)?, row.get(1)?);
-            rows::queued(key, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?)
+    async fn due(&self, query: &DueQuery) -> Result<DuePage> {
+        let sql = "SELECT a.subscriber_id, a.device_id, a.id, a.due, a.msisdn, CASE WHEN a.kind = 1 THEN a.content END, \
+                   a.traces, a.created < ?3 AND (a.kind = 1 OR NOT EXISTS (SELECT 1 FROM outbound_action b \
+                   WHERE b.subscriber_id = a.subscriber_id AND b.device_id = a.device_id AND b.id < a.id \
+                   AND b.state < 3 AND b.kind > 1)) \
+                   FROM outbound_action a WHERE a.state < 2 AND a.channel = ?1 AND a.due < ?2 \
+                   AND (a.due, a.id) > (?4, ?5) ORDER BY a.due, a.id LIMIT ?6";
+        let row = |row: &Row<'_>| {
+            Ok(DueRow {
+                device: rows::key(row.get(0)?, row.get(1)?),
+                id: row.get(2)?,
+                due: row.get(3)?,
+                msisdn: row.get(4)?,
+                content: row.get(5)?,
+                traces: row.get(6)?,
+                is_wanted: row.get(7)?,
+            })
         };
-        let params = (due_before.0, created_before.0, limit);
-        self.readers.read(move |connection| actions::all(connection, sql, params, queued)).await
+        let query = *query;
+        let after = query.after.unwrap_or(rows::FIRST_DUE);
+        let params =
+            (query.channel.code(), query.due_before.0, query.created_before.0, after.due.0, after.id.0, query.rows_max);
+        let found = self.readers.read(move |connection| actions::all(connection, sql, params, row)).await?;
+        rows::due_page(&query, found)
     }
 
     async fn ping(&self) -> Result<()> {

@@ -5,10 +5,10 @@ use domain::{
     delivery::{Action, ActionId, ConfigurationItem, Content, Launched, Progress, State},
     identity::Timestamp,
 };
-use store::{InboundCommit, QueuedAction};
+use store::{DuePage, InboundCommit, QueuedAction, StoreError};
 
 use crate::fixtures::{
-    self, Backend, acknowledgement, action, at, audit, backup, both, key, number, restore, restore_record,
+    self, Backend, acknowledgement, action, at, audit, backup, both, due, key, number, restore, restore_record,
 };
 
 async fn put(store: &Backend, actions: &[Action]) {
@@ -50,7 +50,7 @@ async fn actions_of_every_type_come_back_as_they_were() {
         assert_eq!(by_launch, Some(launched));
         assert_eq!(store.inbound.action_by_launch("south", "0001af").await.unwrap(), None);
         let views = store.outbound.actions(&[(key(1), ActionId(5)), (key(1), ActionId(77))]).await.unwrap();
-        assert_eq!(views, [(all[3].clone(), store.view(1).await)], "{}", store.name);
+        assert_eq!(views.actions, [(all[3].clone(), store.view(1).await)], "{}", store.name);
     }
 }
 
@@ -95,7 +95,7 @@ async fn what_is_due_is_found_oldest_first() {
         let mut waiting = restore(1, 4);
         waiting.state = State::Waiting;
         put(&store, &[acknowledgement(1, 2), sent, waiting, acknowledgement(1, 9)]).await;
-        let due = store.outbound.due(at(5), at(100), 10).await.unwrap();
+        let due = store.outbound.due(&due(at(5), at(100), 10)).await.unwrap().actions;
         let traces = acknowledgement(1, 2).traces;
         let queued = |id, acknowledgement| QueuedAction {
             device: key(1),
@@ -107,8 +107,10 @@ async fn what_is_due_is_found_oldest_first() {
         };
         let records = Some(Bytes::from_static(&[0, 1, 0]));
         assert_eq!(due, [queued(3, None), queued(2, records.clone())], "{}", store.name);
-        assert_eq!(store.outbound.due(at(100), at(3), 10).await.unwrap(), [queued(2, records)], "made before");
-        assert_eq!(store.outbound.due(at(100), at(100), 1).await.unwrap().len(), 1);
+        let before = store.outbound.due(&fixtures::due(at(100), at(3), 10)).await.unwrap();
+        assert_eq!(before.actions, [queued(2, records)], "made before");
+        let short = store.outbound.due(&fixtures::due(at(100), at(100), 1)).await.unwrap();
+        assert_eq!(short.actions.len(), 1);
         assert_eq!(store.application.oldest_due().await.unwrap(), Some(at(1)));
         let counts = store.application.queue_counts().await.unwrap();
         assert_eq!((counts[&State::Queued], counts[&State::Sent], counts[&State::Waiting]), (2, 1, 1));
@@ -131,7 +133,7 @@ async fn acknowledgements_are_finished_together() {
         let done = read(&store, &acknowledgement(1, 2)).await;
         assert_eq!((done.state, done.due), (State::Done, at(60)), "{}", store.name);
         assert_eq!(read(&store, &cancelled).await, cancelled, "what has ended stays as it ended");
-        assert_eq!(store.outbound.due(at(99), at(99), 10).await.unwrap(), []);
+        assert_eq!(store.outbound.due(&due(at(99), at(99), 10)).await.unwrap(), DuePage::default());
     }
 }
 
@@ -156,8 +158,10 @@ async fn an_action_is_overwritten_only_from_the_states_named() {
         assert_eq!(written, [true, false, true, false], "{}: in order, one after the other", store.name);
         assert_eq!(read(&store, &restore(1, 2)).await, restore(1, 2));
         assert_eq!(read(&store, &restore(1, 3)).await, moved(3, State::Cancelled));
-        assert!(store.inbound.move_action(&moved(2, State::Done), &[State::Queued]).await.unwrap());
-        assert!(!store.inbound.move_action(&moved(2, State::Queued), &[]).await.unwrap());
+        let done = moved(2, State::Done);
+        assert!(!store.inbound.replace_action(&done, State::Queued, at(3)).await.unwrap(), "due as read");
+        assert!(store.inbound.replace_action(&done, State::Queued, at(2)).await.unwrap());
+        assert!(!store.inbound.replace_action(&done, State::Queued, done.due).await.unwrap(), "the state as read");
         assert!(!store.application.move_action(&moved(2, State::Queued), &[State::Sent], audit("no")).await.unwrap());
         assert!(store.application.move_action(&moved(2, State::Queued), &[State::Done], audit("again")).await.unwrap());
         assert_eq!(store.sql("SELECT what FROM audit"), ["again"], "{}: only what was done", store.name);
@@ -204,5 +208,123 @@ async fn actions_are_listed_newest_first() {
         assert_eq!(ids(Some(fixtures::key(1).subscriber), false, 10).await, [3, 2]);
         assert_eq!(ids(Some(fixtures::key(1).subscriber), true, 10).await, [3]);
         assert_eq!(ids(None, true, 1).await, [4]);
+    }
+}
+
+/// A card whose older configuration (id `n * 10`) is sent and not due, so that its younger one (id `n * 10 + 1`) waits
+/// for its turn though its time has come.
+fn blocked(n: i64) -> [Action; 2] {
+    let mut older = configuration(n, n * 10);
+    (older.state, older.due) = (State::Sent, at(100_000));
+    [older, Action { due: at(n), ..configuration(n, n * 10 + 1) }]
+}
+
+/// Covers: SC-OD-10
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_that_wait_for_their_turn_do_not_hide_what_is_due() {
+    for store in both().await {
+        let mut actions = Vec::new();
+        for n in 1..=12 {
+            store.account(n).await;
+            actions.extend(blocked(n));
+        }
+        store.account(50).await;
+        let overdue = Action { due: at(40), state: State::Sent, ..restore(50, 501) };
+        let by_ip = Action { channel: domain::phonebook::Bearer::Ip, ..acknowledgement(50, 502) };
+        actions.extend([overdue, Action { due: at(41), ..acknowledgement(50, 503) }, by_ip]);
+        put(&store, &actions).await;
+        let mut query = due(at(1000), at(9999), 5);
+        let mut found = Vec::new();
+        let mut pages = 0;
+        loop {
+            let page = store.outbound.due(&query).await.unwrap();
+            assert!(page.damaged.is_empty(), "{}", store.name);
+            found.extend(page.actions.iter().map(|action| action.id.0));
+            pages += 1;
+            let Some(next) = page.next else { break };
+            query.after = Some(next);
+        }
+        assert_eq!((found, pages), (vec![501, 503], 3), "{}: 14 rows are due, five a page", store.name);
+        let ip = store::DueQuery { channel: domain::phonebook::Bearer::Ip, ..due(at(1000), at(9999), 5) };
+        let page = store.outbound.due(&ip).await.unwrap();
+        assert_eq!(page.actions.iter().map(|action| action.id.0).collect::<Vec<_>>(), [502], "{}", store.name);
+        // The older one is answered: now it is the younger one's turn.
+        let [older, younger] = blocked(3);
+        let done = Action { state: State::Done, ..older };
+        assert!(store.inbound.replace_action(&done, State::Sent, at(100_000)).await.unwrap());
+        let page = store.outbound.due(&due(at(1000), at(9999), 5)).await.unwrap();
+        assert_eq!(page.actions.iter().map(|action| action.id).collect::<Vec<_>>(), [younger.id], "{}", store.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_row_costs_no_other_and_is_failed_with_a_notice() {
+    for store in both().await {
+        store.account(1).await;
+        store.account(2).await;
+        put(&store, &[acknowledgement(1, 2), acknowledgement(1, 3), restore(2, 4)]).await;
+        let rubbish = store.octets("0109ffff");
+        store.sql(&format!("UPDATE outbound_action SET content = {rubbish} WHERE id = 2"));
+        let page = store.outbound.due(&due(at(100), at(100), 10)).await.unwrap();
+        assert_eq!(page.actions.iter().map(|it| it.id.0).collect::<Vec<_>>(), [3, 4], "{}", store.name);
+        assert_eq!(page.damaged.iter().map(|it| it.id.0).collect::<Vec<_>>(), [2], "{}", store.name);
+        let ids = [2, 3, 4].map(|id| (key(if id == 4 { 2 } else { 1 }), ActionId(id)));
+        let mut loaded = store.outbound.actions(&ids).await.unwrap();
+        loaded.actions.sort_by_key(|(action, _)| action.id);
+        assert_eq!(loaded.actions.iter().map(|it| it.0.id.0).collect::<Vec<_>>(), [3, 4], "{}", store.name);
+        assert_eq!(loaded.damaged.iter().map(|it| (it.device, it.id.0)).collect::<Vec<_>>(), [(key(1), 2)]);
+        assert_eq!(store.outbound.fail_damaged(&loaded.damaged, at(70)).await.unwrap(), 1, "{}", store.name);
+        assert_eq!(store.outbound.fail_damaged(&loaded.damaged, at(71)).await.unwrap(), 0, "told once");
+        assert_eq!(store.sql("SELECT state FROM outbound_action WHERE id = 2"), ["4"], "{}", store.name);
+        let notices = store.application.notices(10).await.unwrap();
+        assert_eq!(notices.len(), 1, "{}", store.name);
+        assert_eq!((notices[0].msisdn, notices[0].kind.as_str()), (Some(number(1)), "action_failed"));
+        assert!(notices[0].text.starts_with("action 2: its row does not decode"), "{}", notices[0].text);
+        let page = store.outbound.due(&due(at(100), at(100), 10)).await.unwrap();
+        assert_eq!((page.actions.len(), page.damaged.len()), (2, 0), "{}: it does not come back", store.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_changed_between_reading_and_writing_is_a_conflict_and_nothing_is_written() {
+    for store in both().await {
+        let view = store.account(1).await;
+        let read_as = restore(1, 2);
+        put(&store, std::slice::from_ref(&read_as)).await;
+        // Read, then an operator cancels, then the batch with the card's answer comes to be written.
+        let cancelled = Action { state: State::Cancelled, due: at(9), ..read_as.clone() };
+        assert!(store.application.move_action(&cancelled, &[State::Queued], audit("cancel")).await.unwrap());
+        let again = Action { due: at(20), attempts: 1, ..read_as.clone() };
+        let mut batch = backup(&view, 1, 10, None, "Anna");
+        batch.moved_actions = vec![(again.clone(), read_as.state, read_as.due)];
+        let refused = store.inbound.commit(batch.clone()).await;
+        assert!(matches!(refused, Err(StoreError::Conflict(_))), "{}: {refused:?}", store.name);
+        assert_eq!(read(&store, &read_as).await, cancelled, "{}: it stays cancelled", store.name);
+        assert_eq!(store.count("book_change"), 0, "{}: nothing of the batch was written", store.name);
+        // Read again, it passes.
+        batch.moved_actions = vec![(again.clone(), cancelled.state, cancelled.due)];
+        store.inbound.commit(batch).await.unwrap();
+        assert_eq!(read(&store, &read_as).await, again, "{}", store.name);
+    }
+}
+
+/// Covers: SC-OC-05
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receipt_behind_the_card_s_answer_finds_its_action() {
+    for store in both().await {
+        store.account(1).await;
+        let launched = |id: i64, state: State| {
+            let launched = Some(Launched { link: "north".into(), bearer_message_id: "0001af".into() });
+            Action { state, launched, ..restore(1, id) }
+        };
+        put(&store, &[launched(2, State::Done), launched(3, State::Cancelled)]).await;
+        let found = async || store.inbound.action_by_launch("north", "0001af").await.unwrap().map(|it| it.id.0);
+        assert_eq!(found().await, Some(3), "{}: the newest", store.name);
+        let mut done = launched(2, State::Done);
+        done.receipt = Some(at(77));
+        assert!(store.inbound.replace_action(&done, State::Done, done.due).await.unwrap(), "{}", store.name);
+        assert_eq!(read(&store, &done).await.receipt, Some(at(77)), "{}", store.name);
+        put(&store, &[launched(1, State::Sent)]).await;
+        assert_eq!(found().await, Some(1), "{}: what waits for a receipt goes first", store.name);
     }
 }

@@ -289,7 +289,7 @@ async fn a_batch_moves_actions_and_tells_people() {
         // New and moved in one batch: it is written as it ends.
         let mut ended = acknowledgement(1, 10);
         ended.state = State::Cancelled;
-        batch.moved_actions = vec![done.clone(), ended.clone()];
+        batch.moved_actions = vec![(done.clone(), waiting.state, waiting.due), (ended.clone(), ended.state, ended.due)];
         batch.notices = vec![notice.clone(), nameless.clone()];
         let mut unknown = fixtures::billing(1);
         (unknown.msisdn, unknown.subscriber, unknown.first_octet) = (None, None, None);

@@ -13,7 +13,7 @@ use domain::{
 };
 use link::monitor::{MonitorRow, MonitorTable};
 use store::{
-    ApplicationStore, Audit, InboundCommit, InboundStore, NewAccount, OutboundStore, StoreConfig,
+    ApplicationStore, Audit, DueQuery, InboundCommit, InboundStore, NewAccount, OutboundStore, StoreConfig,
     postgres::PostgresStore, sqlite::SqliteStore,
 };
 
@@ -248,6 +248,11 @@ pub fn action(n: i64, id: i64, content: Content) -> Action {
         cause: String::new(),
         traces: vec![Bytes::from_static(&[9; 16]), Bytes::from_static(&[8; 16])],
     }
+}
+
+/// The first page of what is due by SMS.
+pub fn due(due_before: Timestamp, created_before: Timestamp, rows_max: u32) -> DueQuery {
+    DueQuery { channel: Bearer::Sms, due_before, created_before, after: None, rows_max }
 }
 
 pub fn restore(n: i64, id: i64) -> Action {

@@ -92,7 +92,8 @@ async fn each_role_can_do_its_work_and_no_more() {
     batch.notices.push(notice.clone());
     InboundStore::commit(&*inbound, batch).await.unwrap();
     let finished_parts = vec![part_key.clone()];
-    let moved_actions = vec![acknowledgement(1, 10)];
+    let moved = acknowledgement(1, 10);
+    let moved_actions = vec![(moved.clone(), moved.state, moved.due)];
     let batch = store::InboundCommit { finished_parts, moved_actions, ..Default::default() };
     InboundStore::commit(&*inbound, batch).await.unwrap();
     inbound.pages(&[fixtures::page_key(1, 0)]).await.unwrap();
@@ -102,17 +103,19 @@ async fn each_role_can_do_its_work_and_no_more() {
     inbound.expire_parts(fixtures::NOON).await.unwrap();
     inbound.claim_error_replies(&[number(1)], fixtures::NOON).await.unwrap();
     inbound.action_by_launch("a", "b").await.unwrap();
-    InboundStore::move_action(&*inbound, &acknowledgement(1, 10), &[]).await.unwrap();
+    assert!(inbound.replace_action(&moved, moved.state, moved.due).await.unwrap());
     inbound.reserve_downlink(key(1), 1).await.unwrap();
 
     let outbound = PostgresStore::connect(&as_role("outbound")).await.unwrap();
     OutboundStore::ping(&*outbound).await.unwrap();
     let id = acknowledgement(1, 10).id;
-    assert_eq!(outbound.actions(&[(key(1), id)]).await.unwrap().len(), 1);
+    assert_eq!(outbound.actions(&[(key(1), id)]).await.unwrap().actions.len(), 1);
     outbound.heads(&[key(1)]).await.unwrap();
     outbound.move_actions(&[(acknowledgement(1, 10), vec![])]).await.unwrap();
     outbound.add_notices(&[notice]).await.unwrap();
-    outbound.due(fixtures::NOON, fixtures::NOON, 1).await.unwrap();
+    outbound.due(&fixtures::due(fixtures::NOON, fixtures::NOON, 1)).await.unwrap();
+    let damaged = store::Damaged { device: key(1), id: acknowledgement(1, 99).id, why: "test".into() };
+    assert_eq!(outbound.fail_damaged(&[damaged], fixtures::NOON).await.unwrap(), 0);
     outbound.finish(&[(key(1), id)], fixtures::NOON).await.unwrap();
 
     // Outside its own work each role is refused, and nobody alters what operators did.
