@@ -83,7 +83,7 @@ impl Places<'_> {
             "outbound-action" => {
                 format!("consumer = \"{service}-{replica}\"\nsms_budget_per_day = 0\n")
                     + &impatient(
-                        "lease = \"3s\"\npatience = \"2s\"\njanitor_interval = \"500ms\"\nsettle = \"2s\"\nretry_first = \"1s\"\nretry_cap = \"4s\"\n",
+                        "lease = \"10s\"\npatience = \"2s\"\njanitor_interval = \"500ms\"\nsettle = \"2s\"\nretry_first = \"1s\"\nretry_cap = \"4s\"\n",
                     )
             }
             "outbound-smpp" => format!("instance = \"{service}-{replica}\"\nwindow = 1000\n"),
@@ -114,6 +114,10 @@ impl Places<'_> {
         for (key, callee) in calls {
             let endpoints: Vec<String> = self.ports[callee].iter().map(|ports| address(ports.grpc)).collect();
             writeln!(text, "[service.{key}]\nendpoints = {endpoints:?}").unwrap_or_default();
+        }
+        if service == "outbound-action" && self.impatient {
+            // With its patience less than its lease.
+            text += "[service.streams]\nprogress = \"5s\"\ndeadline = \"7s\"\n";
         }
         let bind = match service {
             "inbound-smpp" => "receiver",

@@ -139,3 +139,17 @@ impl Validate for Config {
         .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_outlasts_the_slowest_launch() {
+        assert_eq!(Config::default().problems(), []);
+        let keys = |config: Config| config.problems().into_iter().map(|problem| problem.key).collect::<Vec<_>>();
+        let short = Config { lease: Duration::from_secs(25), ..Config::default() };
+        assert_eq!(keys(short), ["lease"], "patience of 10 s and a deadline of 15 s");
+        assert_eq!(keys(Config { lease: Duration::from_millis(25_001), ..Config::default() }), [] as [&str; 0]);
+    }
+}
