@@ -28,7 +28,14 @@ async fn the_state_of_a_device_comes_back_as_it_was_committed() {
         state.mismatch_since = Some(at(2));
         state.resynchronised = vec![at(-9), at(-5)];
         let reported = BTreeMap::from([((EF_ADN, 3), None), ((EF_EXT1, 1), Some(fixtures::record("x")))]);
-        state.resynchronisation = Some(Resynchronisation { started: at(3), held: true, agreed: false, reported });
+        state.resynchronisation = Some(Resynchronisation {
+            started: at(3),
+            held: true,
+            agreed: false,
+            was_quiet: true,
+            scanned: BTreeMap::from([(0, 7)]),
+            reported,
+        });
         state.last_contact = Some(at(4));
         state.settings = BTreeMap::from([(0x04, Bytes::from_static(&[1])), (0x0C, Bytes::new())]);
         state.wanted = BTreeMap::from([(0x04, Bytes::from_static(&[0]))]);
