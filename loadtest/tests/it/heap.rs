@@ -1,4 +1,4 @@
-//! Counts what a thread has on the heap, so that a test can say how much a decoder took at most.
+//! Counts what a thread has on the heap, so that a test can say how much something took, or has.
 #![allow(unsafe_code, reason = "an allocator cannot be written without; it hands everything to the system's")]
 
 use std::{
@@ -58,4 +58,11 @@ pub fn peak(action: impl FnOnce()) -> usize {
     PEAK.set(before);
     action();
     usize::try_from(PEAK.get() - before).unwrap_or_default()
+}
+
+/// What `make` made, and how many octets more than before this thread has on the heap with it; 0 when it has fewer.
+pub fn kept<T>(make: impl FnOnce() -> T) -> (T, usize) {
+    let before = PRESENT.get();
+    let made = make();
+    (made, usize::try_from(PRESENT.get() - before).unwrap_or_default())
 }

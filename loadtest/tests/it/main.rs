@@ -2,6 +2,7 @@
 
 mod configuration;
 mod faults;
+mod fleet;
 mod heap;
 mod hostile;
 mod kannel;

@@ -134,29 +134,3 @@ fn a_day_passes_in_a_second() {
     println!("a day in {:?}", started.elapsed());
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
 }
-
-/// Tens of thousands of stations live in one process.
-#[test]
-#[cfg(target_os = "linux")]
-fn a_station_is_small() {
-    // So many that what other tests allocate meanwhile does not count.
-    const STATIONS: usize = 5000;
-    const OCTETS_MAX: usize = 16 * 1024;
-    let resident = || -> usize {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
-    };
-    assert!(size_of::<Station>() < 2048, "{}", size_of::<Station>());
-    let before = resident();
-    let mut stations: Vec<Station> = (0..STATIONS).map(|_| Station::new(StationConfig::default())).collect();
-    let blank = resident().saturating_sub(before) / STATIONS;
-    for station in &mut stations {
-        for number in 1..=100 {
-            assert!(station.update_record(uicc::files::EF_ADN, number, &bob()));
-        }
-    }
-    let full = resident().saturating_sub(before) / STATIONS;
-    println!("size_of {}, blank {blank}, with 100 entries {full} octets", size_of::<Station>());
-    assert!(blank < OCTETS_MAX && full < OCTETS_MAX, "blank {blank}, full {full}");
-}
