@@ -224,6 +224,9 @@ proptest! {
             damage(&mut centre, &mut card, each);
         }
         centre.receive(&card.backup(90, &adn("LATER")));
+        // One case in 65 536: other tables with the same checksum of 16 bits. Nothing can tell them apart.
+        let centres = &centre.card.view.state.checksums;
+        prop_assume!(*centres == card.table || centres.database_checksum() != card.table.database_checksum());
         for _ in 0..3 {
             centre.pass(700);
             centre.sweep();
