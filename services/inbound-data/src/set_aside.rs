@@ -9,7 +9,7 @@ use domain::{
         apply::{self, Context, Effects, Incoming},
     },
 };
-use store::{InboundCommit, Notice, StoreError};
+use store::{DeadLetter, InboundCommit, Notice, StoreError};
 
 use crate::{
     batch::{Processor, billing, incoming},
@@ -31,7 +31,8 @@ impl Processor {
         }
     }
 
-    /// That the message was there, and why it is not stored.
+    /// That the message was there, and why it is not stored. Its octets are kept apart from the notice, which is shown and
+    /// logged.
     fn dead_letter(&self, received: &Received, error: &StoreError) -> InboundCommit {
         let now = self.now();
         let notice = Notice {
@@ -41,7 +42,16 @@ impl Processor {
             text: format!("a message of {} octets cannot be stored: {error}", received.message.payload.len()),
         };
         let billing = billing(received, None, false, now);
-        InboundCommit { billing: vec![billing], notices: vec![notice], ..InboundCommit::default() }
+        let letter = DeadLetter {
+            at: now,
+            msisdn: received.msisdn,
+            channel: billing.channel.clone(),
+            cause: error.to_string(),
+            user_data_header: received.message.user_data_header.clone(),
+            payload: received.message.payload.clone(),
+        };
+        let (billing, notices, dead_letters) = (vec![billing], vec![notice], vec![letter]);
+        InboundCommit { billing, notices, dead_letters, ..InboundCommit::default() }
     }
 
     /// Nothing for what is no whole message of a known card: it is repeated without being asked for.

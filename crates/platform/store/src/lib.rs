@@ -57,6 +57,7 @@ pub struct InboundCommit {
     pub moved_actions: Vec<(Action, State, Timestamp)>,
     pub billing: Vec<BillingEvent>,
     pub notices: Vec<Notice>,
+    pub dead_letters: Vec<DeadLetter>,
     /// Parts of long messages that wait for their others.
     pub new_parts: Vec<Part>,
     /// Long messages that are complete now: their parts go.
@@ -86,6 +87,21 @@ pub struct Notice {
     pub msisdn: Option<Msisdn>,
     pub kind: String,
     pub text: String,
+}
+
+/// A message that no commit took, kept for an operator: the sender is not asked for it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    pub at: Timestamp,
+    /// `None`: the originator is not an E.164 number (D-116).
+    pub msisdn: Option<Msisdn>,
+    /// Bearer and link, such as `sms/north`.
+    pub channel: String,
+    /// What the store said.
+    pub cause: String,
+    /// Without its length octet; empty when there is none.
+    pub user_data_header: Bytes,
+    pub payload: Bytes,
 }
 
 /// Concatenation reference of one sender (TS 23.040 9.2.3.24).

@@ -15,16 +15,18 @@ const POSTGRES: Migrations = &[
     (3, include_str!("../migrations/postgres/0003_logins.sql")),
     (4, include_str!("../migrations/postgres/0004_retention.sql")),
     (5, include_str!("../migrations/postgres/0005_due.sql")),
+    (6, include_str!("../migrations/postgres/0006_inbound.sql")),
 ];
 const SQLITE: Migrations = &[
     (1, include_str!("../migrations/sqlite/0001_schema.sql")),
     (2, include_str!("../migrations/sqlite/0002_logins.sql")),
     (3, include_str!("../migrations/sqlite/0003_retention.sql")),
     (4, include_str!("../migrations/sqlite/0004_due.sql")),
+    (5, include_str!("../migrations/sqlite/0005_inbound.sql")),
 ];
 
 /// Oldest schema of Postgres that this program works with.
-pub const POSTGRES_MIN: i32 = 5;
+pub const POSTGRES_MIN: i32 = 6;
 
 /// Any number, the same in every release: only one process migrates at a time.
 const ADVISORY_LOCK: i64 = 0x5349_4D56_4155_4C54;

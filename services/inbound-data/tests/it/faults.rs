@@ -90,6 +90,8 @@ async fn one_bad_message_does_not_spoil_its_batch() {
         let tables = store.tables();
         assert_eq!(tables.notices.iter().filter(|notice| notice.kind == "dead-letter").count(), 4);
         assert_eq!(tables.billing.len(), 120);
+        let has_octets = |letter: &store::DeadLetter| letter.payload.windows(6).any(|octets| octets == b"POISON");
+        assert_eq!(tables.dead_letters.iter().filter(|letter| has_octets(letter)).count(), 4);
     }
     centre.stop().await;
 }

@@ -24,6 +24,7 @@ pub struct Tables {
     pub actions: BTreeMap<i64, Action>,
     pub billing: Vec<BillingEvent>,
     pub notices: Vec<Notice>,
+    pub dead_letters: Vec<store::DeadLetter>,
     pub parts: Vec<Part>,
     claims: HashSet<(Msisdn, i64)>,
     pub commits: usize,
@@ -186,6 +187,7 @@ impl InboundStore for MemoryStore {
         tables.actions.extend(batch.new_actions.into_iter().chain(moved).map(|action| (action.id.0, action)));
         tables.billing.extend(batch.billing);
         tables.notices.extend(batch.notices);
+        tables.dead_letters.extend(batch.dead_letters);
         for part in batch.new_parts {
             tables.parts.retain(|held| (&held.key, held.sequence) != (&part.key, part.sequence));
             tables.parts.push(part);

@@ -151,6 +151,7 @@ pub async fn change_number(connection: &Connection, id: SubscriberId, msisdn: Ms
     connection.execute(update, &[&id.0, &msisdn.to_i64()]).await?;
     // What is kept by number alone goes along, so that an erasure finds it.
     connection.execute("UPDATE notice SET msisdn = $2 WHERE msisdn = $1", &[&old, &msisdn.to_i64()]).await?;
+    connection.execute("UPDATE dead_letter SET msisdn = $2 WHERE msisdn = $1", &[&old, &msisdn.to_i64()]).await?;
     connection.execute("DELETE FROM error_reply WHERE msisdn = $1", &[&old]).await.map(drop)
 }
 
@@ -193,7 +194,7 @@ pub async fn erase(connection: &Connection, id: SubscriberId) -> Result<u64> {
     }
     let delete = "DELETE FROM billing_event WHERE subscriber_id = $1 OR msisdn = $2";
     erased += connection.execute(delete, &[&id.0, &number]).await?;
-    for table in ["notice", "message_part", "error_reply"] {
+    for table in ["notice", "dead_letter", "message_part", "error_reply"] {
         let delete = format!("DELETE FROM {table} WHERE msisdn = $1");
         erased += connection.execute(&delete, &[&number]).await?;
     }

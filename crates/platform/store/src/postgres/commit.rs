@@ -166,6 +166,24 @@ fn signals<'a>(statement: &mut Statement<'a>, batch: &'a InboundCommit) {
         let columns = notice_columns(&batch.notices);
         statement.part("notice", &NOTICE_TYPES, columns, notice_sql);
     }
+    let letters = &batch.dead_letters;
+    if !letters.is_empty() {
+        let columns = vec![
+            column(letters, |letter| At(letter.at)),
+            column(letters, |letter| letter.msisdn.map(|number| number.to_i64())),
+            column(letters, |letter| columns::clean(&letter.channel)),
+            column(letters, |letter| columns::clean(&letter.cause)),
+            column(letters, |letter| letter.user_data_header.to_vec()),
+            column(letters, |letter| letter.payload.to_vec()),
+        ];
+        let types = ["timestamptz", "bigint", "text", "text", "bytea", "bytea"];
+        statement.part("letter", &types, columns, |arguments| {
+            format!(
+                "INSERT INTO dead_letter (at, msisdn, channel, cause, user_data_header, payload) \
+                 SELECT * FROM UNNEST({arguments})"
+            )
+        });
+    }
 }
 
 pub const NOTICE_TYPES: [&str; 4] = ["timestamptz", "bigint", "text", "text"];

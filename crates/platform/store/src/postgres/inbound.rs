@@ -16,7 +16,7 @@ use super::{
     commit,
     times::At,
 };
-use crate::{InboundCommit, InboundStore, Part, PartsKey, Result, rows};
+use crate::{InboundCommit, InboundStore, Part, PartsKey, Result, StoreError, rows};
 
 #[async_trait]
 impl InboundStore for PostgresStore {
@@ -147,7 +147,20 @@ impl InboundStore for PostgresStore {
     }
 
     async fn ping(&self) -> Result<()> {
-        self.write_readiness().await
+        self.write_readiness().await?;
+        // A table that is missing is an error of this statement.
+        let sql = "SELECT p.relation || ' ' || p.privilege FROM (VALUES ('device_state', 'UPDATE'), \
+                   ('book_page', 'INSERT'), ('book_page', 'UPDATE'), ('book_change', 'INSERT'), \
+                   ('billing_event', 'INSERT'), ('outbound_action', 'INSERT'), ('outbound_action', 'UPDATE'), \
+                   ('notice', 'INSERT'), ('dead_letter', 'INSERT'), ('message_part', 'INSERT'), \
+                   ('message_part', 'UPDATE'), ('message_part', 'DELETE'), ('error_reply', 'INSERT')) \
+                   AS p(relation, privilege) WHERE NOT has_table_privilege(p.relation, p.privilege)";
+        let missing = self.readers.get().await?.query(sql, &[]).await?;
+        let missing: Vec<String> = missing.iter().map(|row| get(row, 0)).collect::<Result<_>>()?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(StoreError::Unavailable(format!("this role lacks {}", missing.join(", "))))
     }
 }
 

@@ -43,7 +43,7 @@ impl PostgresStore {
         let first = writers.get().await?;
         let found = first.query("SELECT max(version) FROM schema_version", &[]).await;
         let found = found.map_err(|error| match error {
-            StoreError::Refused(why) => StoreError::Unavailable(format!("{why}: run `simvault migrate`")),
+            StoreError::Unavailable(why) => StoreError::Unavailable(format!("{why}: run `simvault migrate`")),
             other => other,
         })?;
         let version = found.first().map_or(Ok(None), |row| columns::get::<Option<i32>>(row, 0))?;

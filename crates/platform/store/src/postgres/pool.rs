@@ -205,7 +205,8 @@ impl Drop for Connection {
 fn spoils_connection(error: &tokio_postgres::Error) -> bool {
     error.code().is_none_or(|code| {
         let code = code.code();
-        code == "25006" || code.starts_with("57P") || code.starts_with("08") || code == "26000" || code == "0A000"
+        let forgotten = ["26000", "42P05", "0A000"].contains(&code);
+        code == "25006" || code.starts_with("57P") || code.starts_with("08") || forgotten
     })
 }
 
@@ -223,8 +224,9 @@ pub fn explain(error: tokio_postgres::Error) -> StoreError {
         return StoreError::Conflict(text);
     }
     match code.code().get(..2) {
-        // Data and integrity exceptions, no permission, no such table or column.
-        Some("22" | "23" | "42") => StoreError::Refused(text),
+        // Data and integrity exceptions: the values are at fault. Not class 42 (no permission, no such table, column or
+        // prepared statement): that is the database's set-up, the same for every message, and an operator mends it.
+        Some("22" | "23") => StoreError::Refused(text),
         Some("XX") if code.code() != "XX000" => StoreError::Corrupt(text),
         _ => StoreError::Unavailable(text),
     }

@@ -88,6 +88,7 @@ impl ApplicationStore for SqliteStore {
             connection.prepare_cached(update)?.execute((id.0, msisdn.to_i64()))?;
             // What is kept by number alone goes along, so that an erasure finds it.
             connection.execute("UPDATE notice SET msisdn = ?2 WHERE msisdn = ?1", (old, msisdn.to_i64()))?;
+            connection.execute("UPDATE dead_letter SET msisdn = ?2 WHERE msisdn = ?1", (old, msisdn.to_i64()))?;
             connection.execute("DELETE FROM error_reply WHERE msisdn = ?1", [old])?;
             commit::write_audit(connection, &audit)
         };
@@ -360,7 +361,7 @@ fn erase(connection: &Connection, id: SubscriberId, audit: &Audit) -> Result<u64
     }
     erased +=
         connection.execute("DELETE FROM billing_event WHERE subscriber_id = ?1 OR msisdn = ?2", [id.0, number])?;
-    for table in ["notice", "message_part", "error_reply"] {
+    for table in ["notice", "dead_letter", "message_part", "error_reply"] {
         erased += connection.execute(&format!("DELETE FROM {table} WHERE msisdn = ?1"), [number])?;
     }
     erased += connection.execute("DELETE FROM subscriber WHERE id = ?1", [id.0])?;

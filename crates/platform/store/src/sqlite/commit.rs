@@ -7,7 +7,7 @@ use domain::{
 use rusqlite::{Connection, params};
 
 use super::actions;
-use crate::{Audit, BillingEvent, InboundCommit, Notice, Part, PartsKey, Result, StoreError, rows};
+use crate::{Audit, BillingEvent, DeadLetter, InboundCommit, Notice, Part, PartsKey, Result, StoreError, rows};
 
 /// `batch` is settled ([`rows::settle`]).
 pub fn write(connection: &Connection, batch: &InboundCommit) -> Result<()> {
@@ -38,6 +38,9 @@ pub fn write(connection: &Connection, batch: &InboundCommit) -> Result<()> {
     }
     for notice in &batch.notices {
         write_notice(connection, notice)?;
+    }
+    for letter in &batch.dead_letters {
+        write_dead_letter(connection, letter)?;
     }
     for part in &batch.new_parts {
         write_part(connection, part)?;
@@ -101,6 +104,15 @@ pub fn write_notice(connection: &Connection, notice: &Notice) -> Result<()> {
     let Notice { at: Timestamp(at), msisdn, kind, text } = notice;
     let insert = "INSERT INTO notice (at, msisdn, kind, text) VALUES (?1, ?2, ?3, ?4)";
     connection.prepare_cached(insert)?.execute((at, msisdn.map(|number| number.to_i64()), kind, text))?;
+    Ok(())
+}
+
+fn write_dead_letter(connection: &Connection, letter: &DeadLetter) -> Result<()> {
+    let DeadLetter { at, msisdn, channel, cause, user_data_header, payload } = letter;
+    let insert = "INSERT INTO dead_letter (at, msisdn, channel, cause, user_data_header, payload) \
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let (number, header) = (msisdn.map(|number| number.to_i64()), user_data_header.as_ref());
+    connection.prepare_cached(insert)?.execute((at.0, number, channel, cause, header, payload.as_ref()))?;
     Ok(())
 }
 

@@ -194,6 +194,7 @@ async fn erasing_leaves_no_row_of_the_subscriber() {
         before_the_account.subscriber = None;
         batch.billing.push(before_the_account);
         batch.notices.push(Notice { at: at(0), msisdn: Some(number(1)), kind: "k".into(), text: "t".into() });
+        batch.dead_letters.push(fixtures::dead_letter(1));
         let part_key = PartsKey { msisdn: number(5), reference: 1, total: 2 };
         let (header, payload) = (bytes::Bytes::new(), bytes::Bytes::from_static(b"x"));
         batch.new_parts.push(Part { key: part_key, sequence: 1, user_data_header: header, payload, arrived: at(0) });
@@ -216,9 +217,9 @@ async fn erasing_leaves_no_row_of_the_subscriber() {
         assert!(matches!(held, Err(StoreError::Refused(_))), "{}: {held:?}", store.name);
         store.sql("UPDATE subscriber SET legal_hold = false WHERE id = 1");
 
-        // Subscriber 1, two devices, two states, a page, a change, two actions, two events, notice, part, error, session.
+        // Subscriber 1, two devices, two states, a page, a change, two actions, two events, notice, dead letter, part, error, session.
         let erased = store.application.erase(key(1).subscriber, audit("erase")).await.unwrap();
-        assert_eq!(erased, 15, "{}", store.name);
+        assert_eq!(erased, 16, "{}", store.name);
         for (table, before) in store.tables().iter().zip(untouched) {
             let expected = if table == "audit" { 4 } else { before };
             assert_eq!(store.count(table), expected, "{}: {table}", store.name);

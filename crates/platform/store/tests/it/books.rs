@@ -298,6 +298,7 @@ async fn a_batch_moves_actions_and_tells_people() {
         ended.state = State::Cancelled;
         batch.moved_actions = vec![(done.clone(), waiting.state, waiting.due), (ended.clone(), ended.state, ended.due)];
         batch.notices = vec![notice.clone(), nameless.clone()];
+        batch.dead_letters = vec![fixtures::dead_letter(1)];
         let mut unknown = fixtures::billing(1);
         (unknown.msisdn, unknown.subscriber, unknown.first_octet) = (None, None, None);
         batch.billing.push(unknown);
@@ -305,6 +306,6 @@ async fn a_batch_moves_actions_and_tells_people() {
         assert_eq!(store.application.action(key(1).subscriber, done.id).await.unwrap(), Some(done), "{}", store.name);
         assert_eq!(store.application.action(key(1).subscriber, ended.id).await.unwrap(), Some(ended));
         assert_eq!(store.application.notices(10).await.unwrap(), [nameless, notice]);
-        assert_eq!(store.count("billing_event"), 2);
+        assert_eq!((store.count("billing_event"), store.count("dead_letter")), (2, 1));
     }
 }

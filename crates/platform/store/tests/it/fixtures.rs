@@ -297,3 +297,14 @@ pub fn billing(n: i64) -> store::BillingEvent {
         account_state: "active",
     }
 }
+
+pub fn dead_letter(n: i64) -> store::DeadLetter {
+    store::DeadLetter {
+        at: NOON,
+        msisdn: Some(number(n)),
+        channel: "sms/north".into(),
+        cause: "refused".into(),
+        user_data_header: Bytes::new(),
+        payload: Bytes::from_static(b"octets"),
+    }
+}

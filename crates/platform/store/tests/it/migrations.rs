@@ -22,6 +22,7 @@ async fn the_schema_is_versioned_and_migrating_again_changes_nothing() {
             "outbound_action",
             "billing_event",
             "notice",
+            "dead_letter",
             "message_part",
             "error_reply",
             "audit",
@@ -90,6 +91,7 @@ async fn each_role_can_do_its_work_and_no_more() {
     batch.new_parts.push(part);
     let notice = store::Notice { at: fixtures::NOON, msisdn: None, kind: "k".into(), text: "t".into() };
     batch.notices.push(notice.clone());
+    batch.dead_letters.push(fixtures::dead_letter(1));
     InboundStore::commit(&*inbound, batch).await.unwrap();
     let finished_parts = vec![part_key.clone()];
     let moved = acknowledgement(1, 10);
@@ -129,7 +131,7 @@ async fn each_role_can_do_its_work_and_no_more() {
         inbound.put_setting("s", "k", "v", fixtures::audit("no")).await,
         inbound.erase(key(1).subscriber, fixtures::audit("no")).await.map(drop),
     ] {
-        assert!(matches!(&denied, Err(StoreError::Refused(why)) if why.contains("42501")), "{denied:?}");
+        assert!(matches!(&denied, Err(StoreError::Unavailable(why)) if why.contains("42501")), "{denied:?}");
     }
     for what in [Expiring::EndedActions, Expiring::Journal, Expiring::Billing] {
         application.expire(what, fixtures::NOON, 10).await.unwrap();

@@ -165,3 +165,34 @@ async fn a_statement_that_takes_too_long_is_given_up() {
     holder.await.unwrap();
     InboundStore::commit(&*store, backup(&view, 1, 10, None, "Anna")).await.unwrap();
 }
+
+/// What a forgotten grant, or a migration that was not run, does to every message: it must wait, not be thrown away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_of_the_set_up_is_nobodys_message_and_shows_in_readiness() {
+    let url = crate::fixtures::postgres_url().await;
+    let application = PostgresStore::connect(&StoreConfig::at(&url)).await.unwrap();
+    application.create_accounts(&[new_account(1)]).await.unwrap();
+    let database = url.rsplit('/').next().unwrap().to_owned();
+    let sql = async |sql: &'static str| {
+        let database = database.clone();
+        tokio::task::spawn_blocking(move || testkit::postgres::shared().sql(&database, sql)).await.unwrap()
+    };
+    let role = StoreConfig::at(url.replace("postgres@", "simvault_inbound@"));
+    let store = PostgresStore::connect(&role).await.unwrap();
+    let view = store.devices(&[number(1)]).await.unwrap().remove(0).unwrap();
+    InboundStore::ping(&*store).await.unwrap();
+    let faults = [
+        ("REVOKE INSERT ON book_change FROM simvault_inbound", "GRANT INSERT ON book_change TO simvault_inbound"),
+        ("ALTER TABLE book_page RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO book_page"),
+    ];
+    for (fault, mended) in faults {
+        sql(fault).await;
+        let written = InboundStore::commit(&*store, backup(&view, 1, 10, None, "Anna")).await;
+        assert!(matches!(written, Err(StoreError::Unavailable(_))), "{fault}: {written:?}");
+        let ready = InboundStore::ping(&*store).await;
+        assert!(matches!(ready, Err(StoreError::Unavailable(_))), "{fault}: {ready:?}");
+        sql(mended).await;
+        InboundStore::ping(&*store).await.unwrap();
+    }
+    InboundStore::commit(&*store, backup(&view, 1, 10, None, "Anna")).await.unwrap();
+}
