@@ -5,7 +5,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use store::{BillingEvent, InboundCommit, InboundStore, Notice, Part, PartsKey, S
 use crate::{
     item::{Answer, Item, Received},
     metrics::Metrics,
-    reassembly::{Assembly, Shape, shape},
+    reassembly::{Added, Assembly, Shape, shape},
     replies::ErrorMessage,
 };
 
@@ -36,7 +36,9 @@ pub struct Processor {
     pub policy: Policy,
     pub clock: Clock,
     pub metrics: Metrics,
-    pub parts_age_max: std::time::Duration,
+    pub parts_age_max: Duration,
+    /// Parts of incomplete messages that one number may have waiting.
+    pub parts_max: usize,
 }
 
 /// What an attempt wants to be written, and what follows when it was.
@@ -71,6 +73,9 @@ pub struct Memory {
 const NO_ACCOUNT: &str = "no-account";
 /// A card that sent something within this time is not asked again whether anything waits for it.
 const AWAKE_MICROS: i64 = 10_000_000;
+
+/// What the sender of a part is told to wait when its number has too many waiting.
+const PARTS_PAUSE: Duration = Duration::from_secs(30);
 
 impl Processor {
     pub fn now(&self) -> Timestamp {
@@ -220,17 +225,26 @@ impl<'a> Batch<'a> {
         let keys: HashSet<PartsKey> = parts.iter().map(|(_, _, part)| part.key.clone()).collect();
         let stored = processor.store.parts(&keys.into_iter().collect::<Vec<_>>()).await?;
         let age_max = i64::try_from(processor.parts_age_max.as_micros()).unwrap_or(i64::MAX);
-        self.assembly = Assembly::new(stored, Timestamp(self.now.0.saturating_sub(age_max)));
+        let mut numbers: Vec<Msisdn> = parts.iter().map(|(_, _, part)| part.key.msisdn).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let held = processor.store.parts_held(&numbers).await?;
+        let oldest = Timestamp(self.now.0.saturating_sub(age_max));
+        self.assembly = Assembly::new(stored, oldest, held, processor.parts_max);
         for (at, card, part) in parts {
             let Some(Item::Message(received)) = self.items.get(at) else { continue };
             match self.assembly.add(part) {
-                Some(assembled) => {
+                Added::Whole(assembled) => {
                     let octets = (assembled.octets, assembled.is_secured);
                     self.whole(at, card, received, octets, Some(assembled.completion));
                 }
-                None => {
+                Added::Waits => {
                     self.answer(at, Answer::of(Outcome::Stored));
                     self.bill(received, Some(card), false);
+                }
+                Added::Full => {
+                    processor.metrics.parts_refused.increment(1);
+                    self.answer(at, Answer::retry(PARTS_PAUSE));
                 }
             }
         }
@@ -413,6 +427,14 @@ impl<'a> Batch<'a> {
 
     fn finish(mut self, claims: &HashMap<Msisdn, bool>) -> Attempt {
         self.notice_unknown(claims);
+        let (new_parts, finished_parts) =
+            std::mem::take(&mut self.assembly).into_writes(|completion| self.done.contains(&completion));
+        // Two replicas that store a part each must not both find the message incomplete: the second one's version is old.
+        for part in &new_parts {
+            if let Some(card) = self.card_of(Some(part.key.msisdn)).and_then(|card| self.cards.get_mut(card)) {
+                card.touched = true;
+            }
+        }
         for (at, reply) in std::mem::take(&mut self.replies) {
             let Some(Item::Message(received)) = self.items.get(at) else { continue };
             let Some(msisdn) = received.msisdn else { continue };
@@ -451,8 +473,7 @@ impl<'a> Batch<'a> {
             text: note.text,
         });
         commit.notices.extend(notes);
-        (commit.new_parts, commit.finished_parts) =
-            self.assembly.into_writes(|completion| self.done.contains(&completion));
+        (commit.new_parts, commit.finished_parts) = (new_parts, finished_parts);
         attempt.to_queue = self.effects.to_queue;
         attempt
     }

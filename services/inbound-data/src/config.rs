@@ -29,6 +29,8 @@ pub struct Config {
     /// How long the parts of a long message wait for the others, 1 min to 7 days. Default 24 h.
     #[serde(with = "duration")]
     pub parts_age_max: Duration,
+    /// Parts of incomplete long messages that one number may have waiting, 255 to 65 536. Default 1024.
+    pub parts_max: usize,
     /// How often old parts are dropped and marked devices looked at, 100 ms to 10 min. Default 15 s.
     #[serde(with = "duration")]
     pub sweep_interval: Duration,
@@ -69,6 +71,7 @@ impl Default for Config {
             batch_max: 256,
             retry_after: Duration::from_millis(500),
             parts_age_max: Duration::from_secs(24 * 3600),
+            parts_max: 1024,
             sweep_interval: Duration::from_secs(15),
             sweep_devices_max: 500,
             duplicate_window: policy.duplicate_window,
@@ -115,6 +118,7 @@ impl Validate for Config {
             Problem::range("batch_max", self.batch_max, 1..=1024),
             Problem::duration_range("retry_after", self.retry_after, millis(10)..=seconds(60)),
             Problem::duration_range("parts_age_max", self.parts_age_max, seconds(60)..=seconds(7 * DAY)),
+            Problem::range("parts_max", self.parts_max, 255..=65_536),
             Problem::duration_range("sweep_interval", self.sweep_interval, millis(100)..=seconds(600)),
             Problem::range("sweep_devices_max", self.sweep_devices_max, 1..=10_000),
             Problem::duration_range("duplicate_window", self.duplicate_window, Duration::ZERO..=seconds(DAY)),

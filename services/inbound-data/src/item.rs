@@ -32,6 +32,11 @@ impl Item {
             Self::Check(msisdn) => Some(*msisdn),
         }
     }
+
+    /// The edge has left this stream, and sends what is unanswered on another.
+    pub fn is_abandoned(&self) -> bool {
+        matches!(self, Self::Message(received) if received.answers.is_closed())
+    }
 }
 
 /// What a sender is told of one message.
@@ -89,5 +94,20 @@ impl Outbox {
                 tracing::warn!(results = count, "an edge does not read its results");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_on_a_stream_that_is_gone_is_abandoned() {
+        let (answers, results) = mpsc::channel(1);
+        let received = Received { message: InboundMessage::default(), msisdn: None, answers: Arc::new(answers) };
+        let item = Item::Message(Box::new(received));
+        assert!(!item.is_abandoned());
+        drop(results);
+        assert!(item.is_abandoned());
     }
 }

@@ -8,6 +8,7 @@ pub mod after;
 pub mod batch;
 pub mod config;
 pub mod item;
+mod lively;
 mod metrics;
 pub mod plant;
 mod reassembly;
@@ -63,6 +64,7 @@ pub async fn start(
         clock,
         metrics: Metrics::register(),
         parts_age_max: config.parts_age_max,
+        parts_max: config.parts_max,
     });
     let (after, mut tasks) = After::start(processor.clone(), queue, launchers, config.resume_waiting);
     let (shards, workers) = start_workers(&config, &processor, &after);

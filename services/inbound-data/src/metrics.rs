@@ -16,8 +16,12 @@ pub struct Metrics {
     pub conflicts: Counter,
     /// Messages that no commit takes, set aside.
     pub dead_letters: Counter,
+    /// Messages whose stream was gone before they were begun.
+    pub abandoned: Counter,
     /// Parts of long messages that never became complete.
     pub parts_expired: Counter,
+    /// Parts not taken, for their number has too many waiting.
+    pub parts_refused: Counter,
     /// Queue entries and error messages that were not passed on; the janitor and the card make up for them.
     pub entries_dropped: Counter,
     pub replies: Counter,
@@ -42,7 +46,9 @@ impl Metrics {
             commit_seconds: histogram!("simvault_inbound_commit_seconds"),
             conflicts: counter!("simvault_inbound_conflicts_total"),
             dead_letters: counter!("simvault_inbound_dead_letters_total"),
+            abandoned: counter!("simvault_inbound_abandoned_total"),
             parts_expired: counter!("simvault_inbound_parts_expired_total"),
+            parts_refused: counter!("simvault_inbound_parts_refused_total"),
             entries_dropped: counter!("simvault_inbound_queue_entries_dropped_total"),
             replies: counter!("simvault_inbound_error_messages_total"),
             replies_dropped: counter!("simvault_inbound_error_messages_dropped_total"),

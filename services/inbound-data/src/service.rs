@@ -1,6 +1,6 @@
 //! The gRPC face: streams of messages to the workers and results back; delivery outcomes; IP links.
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use domain::{
     delivery::{Action, QueueEntry, State},
@@ -17,13 +17,13 @@ use proto::inbound::{
 };
 use store::StoreError;
 use tokio::sync::mpsc;
-use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     after::After,
     batch::Processor,
     item::{Item, Received},
+    lively::Lively,
 };
 
 /// Counters that one IP link gets for its way down (D-114).
@@ -61,12 +61,12 @@ pub struct Service {
 
 #[tonic::async_trait]
 impl InboundData for Service {
-    type IngestStream = Pin<Box<dyn Stream<Item = Result<IngestResults, Status>> + Send>>;
+    type IngestStream = Lively;
 
     async fn ingest(&self, request: Request<Streaming<IngestBatch>>) -> Result<Response<Self::IngestStream>, Status> {
         let (answers, results) = mpsc::channel(RESULTS_MAX);
         tokio::spawn(receive(request.into_inner(), self.shards.clone(), Arc::new(answers)));
-        Ok(Response::new(Box::pin(ReceiverStream::new(results))))
+        Ok(Response::new(Lively::new(results)))
     }
 
     async fn report_delivery(

@@ -37,6 +37,14 @@ impl Worker {
     pub async fn run(self, mut waiting: mpsc::Receiver<Item>) {
         let mut batch = Vec::with_capacity(self.batch_max);
         while waiting.recv_many(&mut batch, self.batch_max).await > 0 {
+            let taken = batch.len();
+            // Their edge sends them again: done here too, a slow store would have ever more to do.
+            batch.retain(|item| !item.is_abandoned());
+            let abandoned = u64::try_from(taken - batch.len()).unwrap_or(u64::MAX);
+            self.processor.metrics.abandoned.increment(abandoned);
+            if batch.is_empty() {
+                continue;
+            }
             self.processor.metrics.batch_messages.record(u32::try_from(batch.len()).unwrap_or(u32::MAX));
             self.process(std::mem::take(&mut batch)).await;
         }

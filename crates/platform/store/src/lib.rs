@@ -60,7 +60,7 @@ pub struct InboundCommit {
     pub dead_letters: Vec<DeadLetter>,
     /// Parts of long messages that wait for their others.
     pub new_parts: Vec<Part>,
-    /// Long messages that are complete now: their parts go.
+    /// Long messages that are complete now: their parts go, what is remembered of them stays.
     pub finished_parts: Vec<PartsKey>,
 }
 
@@ -109,6 +109,8 @@ pub struct DeadLetter {
 pub struct PartsKey {
     pub msisdn: Msisdn,
     pub reference: u16,
+    /// A 16-bit reference: 7 is another message's than the 8-bit 7.
+    pub is_wide: bool,
     pub total: u8,
 }
 
@@ -116,11 +118,21 @@ pub struct PartsKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     pub key: PartsKey,
+    /// From 1. 0: no part, but what is remembered of a message of this key that is over; its going is not a part's.
     pub sequence: u8,
     /// UDH elements other than concatenation, from the first part.
     pub user_data_header: Bytes,
     pub payload: Bytes,
     pub arrived: Timestamp,
+}
+
+/// How much is kept of one number's long messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PartsHeld {
+    /// Parts that wait for their others.
+    pub waiting: usize,
+    /// Messages that are over and remembered.
+    pub remembered: usize,
 }
 
 /// What `inbound-data` may do.
@@ -135,7 +147,9 @@ pub trait InboundStore: Send + Sync {
     /// Numbers of open devices whose state has a `mismatch_since` at or before `before`, oldest first: their grace may be
     /// over (D-62). A column with a partial index.
     async fn mismatched(&self, before: Timestamp, limit: u32) -> Result<Vec<Msisdn>>;
-    /// Waiting parts of these messages.
+    /// How much is kept of each number's long messages; numbers without any are left out.
+    async fn parts_held(&self, msisdns: &[Msisdn]) -> Result<HashMap<Msisdn, PartsHeld>>;
+    /// Waiting parts of these messages, and what is remembered of them.
     async fn parts(&self, keys: &[PartsKey]) -> Result<Vec<Part>>;
     /// Drops parts older than `before`; how many.
     async fn expire_parts(&self, before: Timestamp) -> Result<u64>;

@@ -14,7 +14,9 @@ use domain::{
     },
 };
 
-use crate::{Damaged, DuePage, DuePosition, DueQuery, InboundCommit, Part, PartsKey, QueuedAction, Result, StoreError};
+use crate::{
+    Damaged, DuePage, DuePosition, DueQuery, InboundCommit, Part, PartsHeld, PartsKey, QueuedAction, Result, StoreError,
+};
 
 /// The tenant of whoever comes in by a number (D-113).
 pub const DEFAULT_TENANT: &str = "default";
@@ -124,6 +126,13 @@ pub fn change(device: DeviceKey, id: i64, at: i64, source: i16, dedup: i64, reco
     Ok(Change { device, id, at: Timestamp(at), source, dedup: dedup.cast_unsigned(), records })
 }
 
+/// Reference and its width in one integer.
+const WIDE: i32 = 0x1_0000;
+
+pub fn reference_code(key: &PartsKey) -> i32 {
+    i32::from(key.reference) | if key.is_wide { WIDE } else { 0 }
+}
+
 pub fn part(
     number: i64,
     reference: i32,
@@ -134,14 +143,21 @@ pub fn part(
     arrived: i64,
 ) -> Result<Part> {
     let octet = |value: i16| u8::try_from(value).map_err(|_| corrupt("part number", value));
-    let reference = u16::try_from(reference).map_err(|_| corrupt("part reference", reference))?;
+    let is_wide = reference & WIDE != 0;
+    let reference = u16::try_from(reference & !WIDE).map_err(|_| corrupt("part reference", reference))?;
     Ok(Part {
-        key: PartsKey { msisdn: msisdn(number)?, reference, total: octet(total)? },
+        key: PartsKey { msisdn: msisdn(number)?, reference, is_wide, total: octet(total)? },
         sequence: octet(sequence)?,
         user_data_header: header.into(),
         payload: payload.into(),
         arrived: Timestamp(arrived),
     })
+}
+
+/// Counts of one number's rows.
+pub fn parts_held(number: i64, waiting: i64, remembered: i64) -> Result<(Msisdn, PartsHeld)> {
+    let count = |count: i64| usize::try_from(count).unwrap_or_default();
+    Ok((msisdn(number)?, PartsHeld { waiting: count(waiting), remembered: count(remembered) }))
 }
 
 /// Columns of `outbound_action` as they come back.
@@ -249,7 +265,7 @@ pub fn settle(mut batch: InboundCommit) -> Result<InboundCommit> {
     batch.pages.sort_by_key(|(key, _)| *key);
     batch.moved_actions = settle_moves(&mut batch.new_actions, batch.moved_actions);
     let finished: HashSet<&PartsKey> = batch.finished_parts.iter().collect();
-    batch.new_parts.retain(|part| !finished.contains(&part.key));
+    batch.new_parts.retain(|part| part.sequence == 0 || !finished.contains(&part.key));
     let parts = batch.new_parts.into_iter().map(|part| ((part.key.clone(), part.sequence), part)).collect();
     batch.new_parts = last_of_each(parts).into_iter().map(|(_, part)| part).collect();
     Ok(batch)

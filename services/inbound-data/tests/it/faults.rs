@@ -41,6 +41,22 @@ async fn nothing_is_answered_before_it_is_committed() {
 }
 
 #[tokio::test]
+async fn a_slow_commit_is_no_silence() {
+    let mut centre = start().await;
+    centre.subscriber(1);
+    let store = centre.store.clone();
+    let gate = store.gate.acquire_many(1 << 20).await.unwrap();
+    let ids = centre.edge.send(vec![sms(1, Card::default().backup(1, &adn("ANNA")))]).await;
+    centre.until("it is being committed", |centre| centre.store.tables().begun == 1).await;
+    for _ in 0..2 {
+        centre.edge.sign_of_life().await;
+    }
+    drop(gate);
+    assert_eq!(centre.edge.results(&ids).await[0].outcome(), Outcome::Stored);
+    centre.stop().await;
+}
+
+#[tokio::test]
 async fn a_conflict_is_read_and_done_again() {
     let mut centre = start().await;
     centre.subscriber(1);

@@ -132,14 +132,27 @@ impl Edge {
 
     /// Whether a result comes soon: for what must not be answered yet.
     pub async fn is_answered_soon(&mut self) -> bool {
-        match tokio::time::timeout(Duration::from_millis(150), self.results.message()).await {
+        let answer = async {
+            loop {
+                let batch = self.results.message().await.unwrap().expect("the stream is open");
+                if !batch.results.is_empty() {
+                    return batch;
+                }
+            }
+        };
+        match tokio::time::timeout(Duration::from_millis(150), answer).await {
             Ok(batch) => {
-                let batch = batch.unwrap().expect("the stream is open");
                 self.early.extend(batch.results.into_iter().map(|result| (result.id, result)));
                 true
             }
             Err(_) => false,
         }
+    }
+
+    /// Waits for a batch without results.
+    pub async fn sign_of_life(&mut self) {
+        let batch = tokio::time::timeout(PATIENCE, self.results.message()).await.expect("in time");
+        assert!(batch.unwrap().expect("the stream is open").results.is_empty());
     }
 }
 

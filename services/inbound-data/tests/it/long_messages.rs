@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use domain::delivery::Content;
@@ -30,7 +30,7 @@ async fn a_long_message_is_whole_when_its_last_part_comes_in_any_order_and_over_
     assert_eq!(centre.one(sent.remove(2)).await, Outcome::Stored);
     assert!(centre.book(1).is_empty());
     let store = centre.stop().await;
-    assert_eq!(store.tables().parts.len(), 1, "a part is safe before it is answered");
+    assert_eq!(store.tables().waiting_parts(), 1, "a part is safe before it is answered");
     let mut centre = start_with(store, |_| {}).await;
     // The same part again, and the two others in one batch.
     let third = parts(1, 7, &long).remove(2);
@@ -38,7 +38,7 @@ async fn a_long_message_is_whole_when_its_last_part_comes_in_any_order_and_over_
     sent.reverse();
     let outcomes = centre.edge.ingest(sent).await;
     assert_eq!(outcomes, [(Outcome::Stored, 0); 2]);
-    assert_eq!((centre.book(1).len(), centre.store.tables().parts.len()), (12, 0));
+    assert_eq!((centre.book(1).len(), centre.store.tables().waiting_parts()), (12, 0));
     assert_eq!(centre.state(1).checksums, card.table);
     assert_eq!(centre.store.tables().billing.len(), 4);
     assert_eq!(centre.store.tables().acknowledgements().len(), 1);
@@ -56,7 +56,7 @@ async fn parts_that_never_become_whole_are_dropped_and_strangers_leave_none() {
         Card::default().backup_all(&[(1, adn("A")), (2, adn("B")), (3, adn("C")), (4, adn("D")), (5, adn("E"))], 4096);
     centre.one(parts(1, 7, &long).remove(0)).await;
     assert_eq!(centre.one(parts(2, 7, &long).remove(0)).await, Outcome::Refused);
-    assert_eq!(centre.store.tables().parts.len(), 1);
+    assert_eq!(centre.store.tables().waiting_parts(), 1);
     centre.clock.advance(Duration::from_secs(24 * 3600 + 1));
     centre.until("the part is dropped", |centre| centre.store.tables().parts.is_empty()).await;
     assert_eq!(centre.one(parts(1, 7, &long).remove(1)).await, Outcome::Stored);
@@ -84,6 +84,81 @@ async fn a_long_message_behind_a_change_of_the_monitor_table_is_read_with_the_ne
     let outcomes = centre.edge.ingest(messages).await;
     assert_eq!(outcomes, [(Outcome::Stored, 0); 5]);
     assert_eq!(centre.book(1).len(), 10);
-    assert_eq!((centre.state(1).checksums, centre.store.tables().parts.len()), (card.table, 0));
+    assert_eq!((centre.state(1).checksums, centre.store.tables().waiting_parts()), (card.table, 0));
+    centre.stop().await;
+}
+
+/// Each replica reads before the other has committed: neither sees the other's part.
+#[tokio::test]
+async fn parts_that_two_replicas_get_at_the_same_time_become_whole() {
+    let mut north = start().await;
+    let mut south = start_with(north.store.clone(), |config| config.node = 2).await;
+    north.subscriber(1);
+    let mut card = Card::default();
+    let records: Vec<_> = (1..=6).map(|record| (record, adn(&format!("N{record}")))).collect();
+    let mut sent = parts(1, 7, &card.backup_all(&records, 4096));
+    assert_eq!(sent.len(), 2);
+    let store = north.store.clone();
+    let gate = store.gate.acquire_many(1 << 20).await.unwrap();
+    let last = south.edge.send(vec![sent.remove(1)]).await;
+    let first = north.edge.send(vec![sent.remove(0)]).await;
+    north.until("both have read", |centre| centre.store.tables().begun == 2).await;
+    drop(gate);
+    assert_eq!(north.edge.results(&first).await[0].outcome(), Outcome::Stored);
+    assert_eq!(south.edge.results(&last).await[0].outcome(), Outcome::Stored);
+    assert_eq!((north.book(1).len(), store.tables().waiting_parts()), (6, 0));
+    assert_eq!(north.state(1).checksums, card.table);
+    south.stop().await;
+    north.stop().await;
+}
+
+/// The network's answer to our answer that got lost: a part comes once more, and later its reference is used again.
+#[tokio::test]
+async fn a_part_that_comes_again_completes_no_other_message() {
+    let mut centre = start().await;
+    centre.subscriber(1);
+    let mut card = Card::default();
+    let long = |card: &mut Card, name: &str| {
+        let records: Vec<_> = (1..=6).map(|record| (record, adn(&format!("{name}{record}")))).collect();
+        parts(1, 7, &card.backup_all(&records, 4096))
+    };
+    let first = long(&mut card, "OLD");
+    for part in &first {
+        assert_eq!(centre.one(part.clone()).await, Outcome::Stored);
+    }
+    assert_eq!(centre.one(first[1].clone()).await, Outcome::Stored);
+    let second = long(&mut card, "NEW");
+    assert_eq!(centre.one(second[0].clone()).await, Outcome::Stored);
+    assert_eq!(centre.record(1, 6), Some(adn("OLD6")), "half of one and half of another is no message");
+    assert_eq!(centre.store.tables().journal.len(), 1);
+    assert_eq!(centre.one(second[1].clone()).await, Outcome::Stored);
+    assert_eq!((centre.record(1, 1), centre.record(1, 6)), (Some(adn("NEW1")), Some(adn("NEW6"))));
+    assert_eq!((centre.state(1).checksums.clone(), centre.store.tables().waiting_parts()), (card.table, 0));
+    // A whole repeat is known as one, and answered again.
+    assert_eq!(centre.one(second[1].clone()).await, Outcome::Stored);
+    assert_eq!(centre.one(second[0].clone()).await, Outcome::Duplicate);
+    assert_eq!(centre.store.tables().acknowledgements().len(), 3);
+    centre.stop().await;
+}
+
+#[tokio::test]
+async fn a_number_with_too_many_parts_waiting_is_asked_to_come_again_and_others_are_not() {
+    let mut centre = start_with(Arc::default(), |config| config.parts_max = 255).await;
+    centre.subscriber(1);
+    centre.subscriber(2);
+    let part = |number, reference: u16, sequence: u8| {
+        let mut message = sms(number, Bytes::from_static(&[0x08, 0]));
+        let [high, low] = reference.to_be_bytes();
+        message.user_data_header = vec![0x08, 4, high, low, 254, sequence].into();
+        message
+    };
+    let messages: Vec<_> = (0..300).map(|reference| part(1, reference, 1)).collect();
+    let outcomes = centre.edge.ingest(messages).await;
+    assert_eq!(outcomes.iter().filter(|(outcome, _)| *outcome == Outcome::Stored).count(), 255);
+    assert_eq!(outcomes.iter().filter(|(outcome, _)| *outcome == Outcome::Retry).count(), 45);
+    assert_eq!(centre.store.tables().waiting_parts(), 255);
+    assert_eq!(centre.one(part(2, 1, 1)).await, Outcome::Stored);
+    assert_eq!(centre.one(part(1, 0, 1)).await, Outcome::Stored, "a repeat of one that waits");
+    assert_eq!(centre.store.tables().billing.len(), 257, "what is not taken is not billed");
     centre.stop().await;
 }

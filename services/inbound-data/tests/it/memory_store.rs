@@ -11,7 +11,7 @@ use domain::{
     identity::{DeviceKey, Msisdn, Timestamp},
     phonebook::{Change, DeviceState, DeviceView, Page, PageKey},
 };
-use store::{BillingEvent, InboundCommit, InboundStore, Notice, Part, PartsKey, Result, StoreError};
+use store::{BillingEvent, InboundCommit, InboundStore, Notice, Part, PartsHeld, PartsKey, Result, StoreError};
 use tokio::sync::Semaphore;
 
 /// Everything stored, in the form in which a database has it: values are encoded.
@@ -28,6 +28,8 @@ pub struct Tables {
     pub parts: Vec<Part>,
     claims: HashSet<(Msisdn, i64)>,
     pub commits: usize,
+    /// Commits that came as far as the gate.
+    pub begun: usize,
     pub reads: usize,
     /// Commits to answer with these errors before anything is accepted again.
     pub failures: Vec<StoreError>,
@@ -93,6 +95,11 @@ impl Tables {
         records.collect()
     }
 
+    /// How many parts wait for their others.
+    pub fn waiting_parts(&self) -> usize {
+        self.parts.iter().filter(|part| part.sequence > 0).count()
+    }
+
     pub fn ordered(&self) -> Vec<Action> {
         self.actions.values().filter(|action| action.content.is_ordered()).cloned().collect()
     }
@@ -134,6 +141,21 @@ impl InboundStore for MemoryStore {
         Ok(marked.map(|view| view.subscriber.msisdn).take(limit as usize).collect())
     }
 
+    async fn parts_held(&self, msisdns: &[Msisdn]) -> Result<HashMap<Msisdn, PartsHeld>> {
+        let tables = self.tables();
+        tables.check()?;
+        let mut held: HashMap<Msisdn, PartsHeld> = HashMap::new();
+        for part in tables.parts.iter().filter(|part| msisdns.contains(&part.key.msisdn)) {
+            let held = held.entry(part.key.msisdn).or_default();
+            if part.sequence == 0 {
+                held.remembered += 1;
+            } else {
+                held.waiting += 1;
+            }
+        }
+        Ok(held)
+    }
+
     async fn parts(&self, keys: &[PartsKey]) -> Result<Vec<Part>> {
         let tables = self.tables();
         tables.check()?;
@@ -148,6 +170,7 @@ impl InboundStore for MemoryStore {
     }
 
     async fn commit(&self, batch: InboundCommit) -> Result<()> {
+        self.tables().begun += 1;
         let _open = self.gate.acquire().await.unwrap();
         let mut tables = self.tables();
         tables.check()?;
@@ -188,11 +211,14 @@ impl InboundStore for MemoryStore {
         tables.billing.extend(batch.billing);
         tables.notices.extend(batch.notices);
         tables.dead_letters.extend(batch.dead_letters);
+        tables.parts.retain(|part| part.sequence == 0 || !batch.finished_parts.contains(&part.key));
         for part in batch.new_parts {
+            if part.sequence > 0 && batch.finished_parts.contains(&part.key) {
+                continue;
+            }
             tables.parts.retain(|held| (&held.key, held.sequence) != (&part.key, part.sequence));
             tables.parts.push(part);
         }
-        tables.parts.retain(|part| !batch.finished_parts.contains(&part.key));
         Ok(())
     }
 

@@ -206,7 +206,7 @@ fn parts<'a>(statement: &mut Statement<'a>, batch: &'a InboundCommit) {
     if !parts.is_empty() {
         let columns = vec![
             column(parts, |part| part.key.msisdn.to_i64()),
-            column(parts, |part| i32::from(part.key.reference)),
+            column(parts, |part| rows::reference_code(&part.key)),
             column(parts, |part| octet(part.key.total)),
             column(parts, |part| octet(part.sequence)),
             column(parts, |part| part.user_data_header.to_vec()),
@@ -227,7 +227,7 @@ fn parts<'a>(statement: &mut Statement<'a>, batch: &'a InboundCommit) {
         statement.part("finished", &PARTS_KEY_TYPES, parts_key_columns(finished), |arguments| {
             format!(
                 "DELETE FROM message_part p USING UNNEST({arguments}) AS u(msisdn, reference, total) \
-                 WHERE p.msisdn = u.msisdn AND p.reference = u.reference AND p.total = u.total"
+                 WHERE p.msisdn = u.msisdn AND p.reference = u.reference AND p.total = u.total AND p.sequence > 0"
             )
         });
     }
@@ -238,7 +238,7 @@ pub const PARTS_KEY_TYPES: [&str; 3] = ["bigint", "integer", "smallint"];
 pub fn parts_key_columns(keys: &[crate::PartsKey]) -> Vec<Column<'_>> {
     vec![
         column(keys, |key| key.msisdn.to_i64()),
-        column(keys, |key| i32::from(key.reference)),
+        column(keys, rows::reference_code),
         column(keys, |key| octet(key.total)),
     ]
 }

@@ -16,7 +16,7 @@ use super::{
     commit,
     times::At,
 };
-use crate::{InboundCommit, InboundStore, Part, PartsKey, Result, StoreError, rows};
+use crate::{InboundCommit, InboundStore, Part, PartsHeld, PartsKey, Result, StoreError, rows};
 
 #[async_trait]
 impl InboundStore for PostgresStore {
@@ -73,6 +73,14 @@ impl InboundStore for PostgresStore {
                    WHERE t.mismatch_since <= $1 ORDER BY t.mismatch_since LIMIT $2";
         let found = self.readers.get().await?.query(sql, &[&At(before), &i64::from(limit)]).await?;
         found.iter().map(|row| rows::msisdn(get(row, 0)?)).collect()
+    }
+
+    async fn parts_held(&self, msisdns: &[Msisdn]) -> Result<HashMap<Msisdn, PartsHeld>> {
+        let sql = "SELECT p.msisdn, count(*) FILTER (WHERE p.sequence > 0), count(*) FILTER (WHERE p.sequence = 0) \
+                   FROM UNNEST($1::bigint[]) AS u(msisdn) JOIN message_part p ON p.msisdn = u.msisdn GROUP BY p.msisdn";
+        let numbers: Vec<i64> = msisdns.iter().map(|number| number.to_i64()).collect();
+        let found = self.readers.get().await?.query(sql, &[&numbers]).await?;
+        found.iter().map(|row| rows::parts_held(get(row, 0)?, get(row, 1)?, get(row, 2)?)).collect()
     }
 
     async fn parts(&self, keys: &[PartsKey]) -> Result<Vec<Part>> {

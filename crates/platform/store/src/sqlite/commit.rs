@@ -45,9 +45,9 @@ pub fn write(connection: &Connection, batch: &InboundCommit) -> Result<()> {
     for part in &batch.new_parts {
         write_part(connection, part)?;
     }
-    for PartsKey { msisdn, reference, total } in &batch.finished_parts {
-        let delete = "DELETE FROM message_part WHERE msisdn = ?1 AND reference = ?2 AND total = ?3";
-        connection.prepare_cached(delete)?.execute((msisdn.to_i64(), reference, total))?;
+    for key in &batch.finished_parts {
+        let delete = "DELETE FROM message_part WHERE msisdn = ?1 AND reference = ?2 AND total = ?3 AND sequence > 0";
+        connection.prepare_cached(delete)?.execute((key.msisdn.to_i64(), rows::reference_code(key), key.total))?;
     }
     Ok(())
 }
@@ -121,7 +121,8 @@ fn write_part(connection: &Connection, part: &Part) -> Result<()> {
         "INSERT OR REPLACE INTO message_part (msisdn, reference, total, sequence, user_data_header, payload, arrived) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
-    let PartsKey { msisdn, reference, total } = &part.key;
+    let PartsKey { msisdn, total, .. } = &part.key;
+    let reference = rows::reference_code(&part.key);
     let (header, payload) = (part.user_data_header.as_ref(), part.payload.as_ref());
     statement.execute((msisdn.to_i64(), reference, total, part.sequence, header, payload, part.arrived.0))?;
     Ok(())

@@ -14,7 +14,7 @@ use super::{
     actions::{self, ACTION, DEVICE, SUBSCRIBER},
     commit,
 };
-use crate::{InboundCommit, InboundStore, Part, PartsKey, Result, StoreError, rows};
+use crate::{InboundCommit, InboundStore, Part, PartsHeld, PartsKey, Result, StoreError, rows};
 
 #[async_trait]
 impl InboundStore for SqliteStore {
@@ -77,14 +77,30 @@ impl InboundStore for SqliteStore {
         self.readers.read(move |it| actions::all(it, sql, params, |row| rows::msisdn(row.get(0)?))).await
     }
 
+    async fn parts_held(&self, msisdns: &[Msisdn]) -> Result<HashMap<Msisdn, PartsHeld>> {
+        let msisdns = msisdns.to_vec();
+        let sql =
+            "SELECT msisdn, sum(sequence > 0), sum(sequence = 0) FROM message_part WHERE msisdn = ?1 GROUP BY msisdn";
+        let read = move |connection: &rusqlite::Connection| {
+            let mut held = HashMap::new();
+            for number in msisdns {
+                let counts = |row: &rusqlite::Row<'_>| rows::parts_held(row.get(0)?, row.get(1)?, row.get(2)?);
+                held.extend(actions::first(connection, sql, [number.to_i64()], counts)?);
+            }
+            Ok(held)
+        };
+        self.readers.read(read).await
+    }
+
     async fn parts(&self, keys: &[PartsKey]) -> Result<Vec<Part>> {
         let keys = keys.to_vec();
         let sql = "SELECT msisdn, reference, total, sequence, user_data_header, payload, arrived FROM message_part \
                    WHERE msisdn = ?1 AND reference = ?2 AND total = ?3 ORDER BY sequence";
         let read = move |connection: &rusqlite::Connection| {
             let mut parts = Vec::new();
-            for PartsKey { msisdn, reference, total } in keys {
-                parts.extend(actions::all(connection, sql, (msisdn.to_i64(), reference, total), part)?);
+            for key in keys {
+                let params = (key.msisdn.to_i64(), rows::reference_code(&key), key.total);
+                parts.extend(actions::all(connection, sql, params, part)?);
             }
             Ok(parts)
         };

@@ -195,7 +195,7 @@ async fn erasing_leaves_no_row_of_the_subscriber() {
         batch.billing.push(before_the_account);
         batch.notices.push(Notice { at: at(0), msisdn: Some(number(1)), kind: "k".into(), text: "t".into() });
         batch.dead_letters.push(fixtures::dead_letter(1));
-        let part_key = PartsKey { msisdn: number(5), reference: 1, total: 2 };
+        let part_key = PartsKey { msisdn: number(5), reference: 1, is_wide: false, total: 2 };
         let (header, payload) = (bytes::Bytes::new(), bytes::Bytes::from_static(b"x"));
         batch.new_parts.push(Part { key: part_key, sequence: 1, user_data_header: header, payload, arrived: at(0) });
         store.inbound.commit(batch).await.unwrap();

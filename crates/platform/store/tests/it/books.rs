@@ -208,7 +208,7 @@ async fn numbers_are_answered_in_the_order_asked() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parts_wait_for_their_others_and_go_together() {
     for store in both().await {
-        let parts_key = |reference| PartsKey { msisdn: number(1), reference, total: 3 };
+        let parts_key = |reference| PartsKey { msisdn: number(1), reference, is_wide: false, total: 3 };
         let part = |reference, sequence, text: &'static str| Part {
             key: parts_key(reference),
             sequence,
@@ -231,6 +231,37 @@ async fn parts_wait_for_their_others_and_go_together() {
         assert_eq!(store.inbound.parts(&[parts_key(7)]).await.unwrap(), [], "{}", store.name);
         assert_eq!(store.inbound.expire_parts(at(1)).await.unwrap(), 0);
         assert_eq!(store.inbound.expire_parts(at(2)).await.unwrap(), 1, "{}", store.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_remembered_outlives_its_parts_and_widths_are_told_apart() {
+    for store in both().await {
+        let key = |is_wide| PartsKey { msisdn: number(1), reference: 7, is_wide, total: 2 };
+        let part = |is_wide, sequence, text: &'static str| Part {
+            key: key(is_wide),
+            sequence,
+            user_data_header: Bytes::new(),
+            payload: Bytes::from_static(text.as_bytes()),
+            arrived: at(i64::from(sequence)),
+        };
+        let held = async |waiting, remembered| {
+            let held = store.inbound.parts_held(&[number(1), number(2)]).await.unwrap();
+            let expected = store::PartsHeld { waiting, remembered };
+            assert_eq!(held, [(number(1), expected)].into(), "{}", store.name);
+        };
+        assert!(store.inbound.parts_held(&[number(1)]).await.unwrap().is_empty());
+        let new_parts = vec![part(false, 1, "narrow"), part(true, 1, "wide")];
+        store.inbound.commit(InboundCommit { new_parts, ..InboundCommit::default() }).await.unwrap();
+        held(2, 0).await;
+        for text in ["over", "over again"] {
+            let (new_parts, finished_parts) = (vec![part(false, 0, text), part(false, 2, "n")], vec![key(false)]);
+            store.inbound.commit(InboundCommit { new_parts, finished_parts, ..Default::default() }).await.unwrap();
+            assert_eq!(store.inbound.parts(&[key(false)]).await.unwrap(), [part(false, 0, text)], "{}", store.name);
+        }
+        assert_eq!(store.inbound.parts(&[key(true)]).await.unwrap(), [part(true, 1, "wide")]);
+        held(1, 1).await;
+        assert_eq!(store.inbound.expire_parts(at(9)).await.unwrap(), 2);
     }
 }
 

@@ -79,7 +79,7 @@ async fn each_role_can_do_its_work_and_no_more() {
     InboundStore::ping(&*inbound).await.unwrap();
     let view = inbound.devices(&[number(1)]).await.unwrap().remove(0).unwrap();
     let mut batch = backup(&view, 1, 10, None, "Anna");
-    let part_key = store::PartsKey { msisdn: number(1), reference: 1, total: 2 };
+    let part_key = store::PartsKey { msisdn: number(1), reference: 1, is_wide: false, total: 2 };
     let octets = bytes::Bytes::new();
     let part = store::Part {
         key: part_key.clone(),
@@ -102,6 +102,7 @@ async fn each_role_can_do_its_work_and_no_more() {
     inbound.open_actions(&[key(1)]).await.unwrap();
     inbound.mismatched(fixtures::NOON, 1).await.unwrap();
     inbound.parts(&[part_key]).await.unwrap();
+    inbound.parts_held(&[number(1)]).await.unwrap();
     inbound.expire_parts(fixtures::NOON).await.unwrap();
     inbound.claim_error_replies(&[number(1)], fixtures::NOON).await.unwrap();
     inbound.action_by_launch("a", "b").await.unwrap();

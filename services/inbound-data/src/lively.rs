@@ -1,0 +1,51 @@
+//! The results of one edge's stream, with signs of life between them.
+//!
+//! A commit may take long, and so may every other replica's on the same database: that is no reason for an edge to leave
+//! this replica and have its messages done twice. What nobody answers in time ends by the edge's own deadline.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use proto::inbound::IngestResults;
+use tokio::{
+    sync::mpsc,
+    time::{Interval, MissedTickBehavior, interval},
+};
+use tokio_stream::Stream;
+use tonic::Status;
+
+/// Between two signs of life; edges leave a replica that is silent for a second.
+const BEAT: Duration = Duration::from_millis(250);
+
+/// Results as they come; a batch without results when there were none for a while. Ends with its senders.
+pub struct Lively {
+    results: mpsc::Receiver<Result<IngestResults, Status>>,
+    beat: Interval,
+}
+
+impl Lively {
+    pub fn new(results: mpsc::Receiver<Result<IngestResults, Status>>) -> Self {
+        let mut beat = interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first tick of an interval comes at once.
+        beat.reset();
+        Self { results, beat }
+    }
+}
+
+impl Stream for Lively {
+    type Item = Result<IngestResults, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.results.poll_recv(context) {
+            Poll::Pending => self.beat.poll_tick(context).map(|_| Some(Ok(IngestResults::default()))),
+            Poll::Ready(result) => {
+                self.beat.reset();
+                Poll::Ready(result)
+            }
+        }
+    }
+}
