@@ -5,14 +5,17 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
 use runtime::{
-    config::{Problem, Validate},
-    telemetry::TelemetryConfig,
+    config::{Problem, Validate, without_password},
+    telemetry::{self, TelemetryConfig},
 };
 use serde::{Deserialize, Serialize};
 use store::{StoreConfig, Stores};
 use tokio_util::sync::CancellationToken;
 
-use crate::process::{HasTelemetry, open_store};
+use crate::{
+    backends::open_store,
+    process::{ProcessConfig, Surroundings},
+};
 
 /// Configuration of `simvault all`. Endpoints of the services to each other are filled in; where each serves gRPC
 /// can be set, and is a free port of loopback otherwise.
@@ -52,9 +55,15 @@ impl Validate for CentreConfig {
     }
 }
 
-impl HasTelemetry for CentreConfig {
+impl ProcessConfig for CentreConfig {
     fn telemetry(&self) -> &TelemetryConfig {
         &self.telemetry
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        let store = without_password(&self.store.url);
+        let grpc = self.application_server.server.listen.to_string();
+        Surroundings { store, queue: "in memory".to_owned(), grpc }
     }
 }
 
@@ -155,6 +164,8 @@ impl Centre {
 pub async fn run(config: CentreConfig, stop: CancellationToken) -> anyhow::Result<()> {
     let stores = open_store(&config.store, &stop).await?;
     let centre = Centre::start(config, stores).await?;
+    let every: Vec<rpc::Readiness> = centre.services.iter().map(|(_, running, _)| running.readiness.clone()).collect();
+    telemetry::ready_when(move || every.iter().all(rpc::Readiness::is_ready));
     tracing::info!(application_server = %centre.application_server, cards = %centre.cards, "all services run");
     stop.cancelled().await;
     centre.stop().await

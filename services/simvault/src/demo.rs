@@ -1,7 +1,9 @@
 //! `simvault demo`: the centre in this process, and around it what `loadtest::demo` plays: an SMSC and a few hundred
 //! virtual cards, half of them on SMS over TCP, half on IP over TLS.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    fs::Permissions, net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, process::ExitCode, sync::Arc,
+};
 
 use anyhow::Context;
 use edge::link::{Bind, LinkSettings};
@@ -16,7 +18,10 @@ use store::StoreConfig;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::centre::{Centre, CentreConfig};
+use crate::{
+    backends,
+    centre::{Centre, CentreConfig},
+};
 
 #[derive(clap::Args)]
 pub struct DemoArguments {
@@ -78,14 +83,19 @@ pub fn run(arguments: &DemoArguments) -> ExitCode {
 
 async fn play(arguments: &DemoArguments) -> anyhow::Result<bool> {
     let telemetry = TelemetryConfig { filter: arguments.log.clone(), json: false, ..TelemetryConfig::default() };
-    runtime::telemetry::init(&telemetry)?;
+    runtime::telemetry::init(&telemetry, "demo")?;
     net::tls::install_provider();
-    let folder = tempfile::Builder::new().prefix("simvault-demo-").tempdir().context("a temporary folder")?;
+    let folder = tempfile::Builder::new()
+        .prefix("simvault-demo-")
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir()
+        .context("a temporary folder")?;
     let store_path = folder.path().join("simvault.db");
     let store_config = StoreConfig::at(format!("sqlite:{}", store_path.display()));
 
     let smsc_stop = CancellationToken::new();
     let (smsc, terminated) = start_smsc(arguments, &smsc_stop).await?;
+    backends::make_private(&store_config)?;
     let stores = store::open(&store_config).await.context("the embedded store")?;
     let (config, cards_tls) = centre_config(arguments, &smsc, store_config)?;
     let centre = Centre::start(config, stores).await?;

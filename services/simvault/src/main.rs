@@ -3,7 +3,11 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use simvault::{centre, demo, process, process::RoleArguments, roles};
+use simvault::{
+    centre, demo,
+    process::{self, File, RoleArguments},
+    roles,
+};
 
 #[derive(Parser)]
 #[command(name = "simvault", version, about = "Service centre that backs up and restores the phonebooks of SIM cards")]
@@ -38,15 +42,19 @@ enum Role {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().role {
-        Role::InboundSmpp(arguments) => process::run(&arguments, roles::inbound_smpp),
-        Role::InboundIp(arguments) => process::run(&arguments, roles::inbound_ip),
-        Role::InboundData(arguments) => process::run(&arguments, roles::inbound_data),
-        Role::OutboundAction(arguments) => process::run(&arguments, roles::outbound_action),
-        Role::OutboundSmpp(arguments) => process::run(&arguments, roles::outbound_smpp),
-        Role::OutboundIp(arguments) => process::run(&arguments, roles::outbound_ip),
-        Role::ApplicationServer(arguments) => process::run(&arguments, roles::application_server),
-        Role::All(arguments) => process::run(&arguments, centre::run),
-        Role::Migrate(arguments) => process::run(&arguments, roles::migrate),
+        Role::InboundSmpp(arguments) => process::run("inbound-smpp", File::Needed, &arguments, roles::inbound_smpp),
+        Role::InboundIp(arguments) => process::run("inbound-ip", File::Needed, &arguments, roles::inbound_ip),
+        Role::InboundData(arguments) => process::run("inbound-data", File::Needed, &arguments, roles::inbound_data),
+        Role::OutboundAction(arguments) => {
+            process::run("outbound-action", File::Needed, &arguments, roles::outbound_action)
+        }
+        Role::OutboundSmpp(arguments) => process::run("outbound-smpp", File::Needed, &arguments, roles::outbound_smpp),
+        Role::OutboundIp(arguments) => process::run("outbound-ip", File::Needed, &arguments, roles::outbound_ip),
+        Role::ApplicationServer(arguments) => {
+            process::run("application-server", File::Needed, &arguments, roles::application_server)
+        }
+        Role::All(arguments) => process::run("all", File::Optional, &arguments, centre::run),
+        Role::Migrate(arguments) => process::run("migrate", File::Optional, &arguments, roles::migrate),
         Role::Demo(arguments) => return demo::run(&arguments),
     };
     match outcome {

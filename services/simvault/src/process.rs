@@ -1,16 +1,18 @@
 //! What every role does the same way: read its configuration, set up logs and metrics, run until told to stop, drain.
 
-use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, path::PathBuf};
 
 use anyhow::Context;
 use runtime::{
-    config::{Problem, Validate},
+    config::{Problem, Validate, without_password},
     events::{self, Kind},
     telemetry::{self, TelemetryConfig},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use store::{StoreConfig, Stores};
+use store::StoreConfig;
 use tokio_util::sync::CancellationToken;
+
+use crate::metrics;
 
 /// Command line of a role.
 #[derive(clap::Args)]
@@ -60,10 +62,7 @@ impl Default for QueueConfig {
     }
 }
 
-/// How long [`open_store`] waits for a database that starts at the same time as we do.
-const STORE_PATIENCE: Duration = Duration::from_secs(60);
-
-impl<T: Validate + Calls> Validate for Edge<T> {
+impl<T: Validate + Service> Validate for Edge<T> {
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Problem::under("telemetry", self.telemetry.problems());
         problems.extend(Problem::under("service", self.service.problems()));
@@ -94,70 +93,123 @@ impl Validate for QueueConfig {
     }
 }
 
-/// Services that an edge is nothing without; in one process they are filled in, alone they have to be named.
-pub trait Calls {
-    /// Key and endpoints.
-    fn calls(&self) -> Vec<(&'static str, &rpc::EndpointsConfig)>;
-}
+/// What a process knows of the service that it runs.
+pub trait Service {
+    /// Where it serves gRPC; `None`: it does not.
+    fn grpc(&self) -> Option<SocketAddr>;
 
-impl Calls for inbound_smpp::Config {
-    fn calls(&self) -> Vec<(&'static str, &rpc::EndpointsConfig)> {
-        vec![("inbound_data", &self.inbound_data)]
-    }
-}
-
-impl Calls for inbound_ip::Config {
-    fn calls(&self) -> Vec<(&'static str, &rpc::EndpointsConfig)> {
-        vec![("inbound_data", &self.inbound_data), ("application_server", &self.application_server)]
-    }
-}
-
-impl Calls for outbound_smpp::Config {
+    /// Key and endpoints of services that it is nothing without; in one process they are filled in, alone they have to be
+    /// named.
     fn calls(&self) -> Vec<(&'static str, &rpc::EndpointsConfig)> {
         Vec::new()
     }
 }
 
-impl Calls for outbound_ip::Config {
-    fn calls(&self) -> Vec<(&'static str, &rpc::EndpointsConfig)> {
-        vec![("application_server", &self.application_server)]
-    }
+/// Services, and which others each calls in any case.
+macro_rules! services {
+    ($($service:ident($($called:ident),*);)*) => {
+        $(impl Service for $service::Config {
+            fn grpc(&self) -> Option<SocketAddr> {
+                Some(self.server.listen)
+            }
+
+            fn calls(&self) -> Vec<(&'static str, &rpc::EndpointsConfig)> {
+                vec![$((stringify!($called), &self.$called)),*]
+            }
+        })*
+    };
 }
 
-/// Settings that say how to log.
-pub trait HasTelemetry {
+services! {
+    inbound_smpp(inbound_data);
+    inbound_ip(inbound_data, application_server);
+    inbound_data();
+    outbound_action();
+    outbound_smpp();
+    outbound_ip(application_server);
+    application_server();
+}
+
+/// What every process reads from its own settings.
+pub trait ProcessConfig {
     fn telemetry(&self) -> &TelemetryConfig;
+
+    /// Store, queue and gRPC address, for the line of the start.
+    fn surroundings(&self) -> Surroundings;
 }
 
-impl<T> HasTelemetry for Edge<T> {
+/// What a process works with, without passwords; empty: it has none.
+#[derive(Default)]
+pub struct Surroundings {
+    pub store: String,
+    pub queue: String,
+    pub grpc: String,
+}
+
+impl<T: Service> ProcessConfig for Edge<T> {
     fn telemetry(&self) -> &TelemetryConfig {
         &self.telemetry
     }
-}
 
-impl<T> HasTelemetry for Core<T> {
-    fn telemetry(&self) -> &TelemetryConfig {
-        &self.telemetry
+    fn surroundings(&self) -> Surroundings {
+        Surroundings { grpc: shown(&self.service), ..Surroundings::default() }
     }
 }
 
-/// Runs `role` with its configuration until it ends or the process is told to stop.
-pub fn run<C, F>(arguments: &RoleArguments, role: impl FnOnce(C, CancellationToken) -> F) -> anyhow::Result<()>
+impl<T: Service> ProcessConfig for Core<T> {
+    fn telemetry(&self) -> &TelemetryConfig {
+        &self.telemetry
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        let (store, queue) = (without_password(&self.store.url), without_password(&self.queue.url));
+        Surroundings { store, queue, grpc: shown(&self.service) }
+    }
+}
+
+fn shown(service: &impl Service) -> String {
+    service.grpc().map_or_else(String::new, |address| address.to_string())
+}
+
+/// Whether a role may run on defaults alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum File {
+    /// It has a place in a network, which only a file tells.
+    Needed,
+    Optional,
+}
+
+/// Runs the role `name` with its configuration until it ends or the process is told to stop.
+pub fn run<C, F>(
+    name: &'static str,
+    file: File,
+    arguments: &RoleArguments,
+    role: impl FnOnce(C, CancellationToken) -> F,
+) -> anyhow::Result<()>
 where
-    C: DeserializeOwned + Serialize + Validate + HasTelemetry,
+    C: DeserializeOwned + Serialize + Validate + ProcessConfig,
     F: Future<Output = anyhow::Result<()>>,
 {
-    let config: C = runtime::config::load(arguments.config.as_deref(), "SIMVAULT")?;
+    let path = arguments.config.as_deref();
+    anyhow::ensure!(
+        file == File::Optional || path.is_some() || arguments.print_config || arguments.check_config,
+        "{name} needs --config FILE; deploy/local/{name}.toml is a sample"
+    );
+    let config: C = runtime::config::load(path, "SIMVAULT")?;
+    let path = path.map_or_else(|| "defaults".to_owned(), |path| path.display().to_string());
     if arguments.print_config {
         println!("{}", runtime::config::print(&config)?);
         return Ok(());
     }
     if arguments.check_config {
-        println!("the configuration is in order");
+        println!("{path}: the configuration of {name} is in order");
         return Ok(());
     }
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async move {
-        telemetry::init(config.telemetry())?;
+        telemetry::init(config.telemetry(), name)?;
+        metrics::describe(name);
+        let Surroundings { store, queue, grpc } = config.surroundings();
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), config = path, store, queue, grpc, "{name} starts");
         let stop = runtime::stop::on_signal()?;
         if let Some(listen) = config.telemetry().metrics_listen {
             telemetry::serve_metrics(listen, stop.clone()).await.with_context(|| format!("metrics on {listen}"))?;
@@ -168,31 +220,9 @@ where
 
 /// Waits for the task of a running service; it ends after the drain.
 pub async fn until_drained(running: rpc::Running) -> anyhow::Result<()> {
+    let readiness = running.readiness.clone();
+    telemetry::ready_when(move || readiness.is_ready());
     running.task.await.context("the service's task")??;
     events::record(Kind::ShutDown, "drained");
     Ok(())
-}
-
-/// Opens the store; a server that does not answer yet is asked again for a minute.
-pub async fn open_store(config: &StoreConfig, stop: &CancellationToken) -> anyhow::Result<Stores> {
-    let started = std::time::Instant::now();
-    loop {
-        match store::open(config).await {
-            Ok(stores) => return Ok(stores),
-            Err(error @ store::StoreError::Unavailable(_)) if started.elapsed() < STORE_PATIENCE => {
-                events::record(Kind::CommunicationFailure, format!("store: {error}"));
-            }
-            Err(error) => return Err(error).context("the store"),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(500)) => {}
-            () = stop.cancelled() => anyhow::bail!("stopped before the store answered"),
-        }
-    }
-}
-
-/// Connects the queue; a Redis that is away is found when it comes back.
-pub async fn open_queue(config: &QueueConfig) -> anyhow::Result<Arc<dyn queue::Queue>> {
-    let queue = queue::redis::RedisQueue::connect(&config.url, config.redis.clone()).await.context("queue.url")?;
-    Ok(queue)
 }

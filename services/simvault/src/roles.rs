@@ -2,7 +2,10 @@
 
 use tokio_util::sync::CancellationToken;
 
-use crate::process::{Core, Edge, open_queue, open_store, until_drained};
+use crate::{
+    backends::{self, open_queue, open_store},
+    process::{Core, Edge, Service, until_drained},
+};
 
 pub async fn inbound_smpp(config: Edge<inbound_smpp::Config>, stop: CancellationToken) -> anyhow::Result<()> {
     until_drained(inbound_smpp::start(config.service, stop).await?).await
@@ -55,13 +58,19 @@ impl runtime::config::Validate for NoService {
     }
 }
 
-pub async fn migrate(config: Core<NoService>, _stop: CancellationToken) -> anyhow::Result<()> {
+impl Service for NoService {
+    fn grpc(&self) -> Option<std::net::SocketAddr> {
+        None
+    }
+}
+
+pub async fn migrate(config: Core<NoService>, stop: CancellationToken) -> anyhow::Result<()> {
     if config.store.sqlite_path().is_some() {
-        store::open(&config.store).await?;
+        open_store(&config.store, &stop).await?;
         println!("the embedded store is migrated");
         return Ok(());
     }
-    let version = store::migrate::postgres(&config.store).await?;
+    let version = backends::patiently(&config.store, &stop, store::migrate::postgres).await?;
     println!("the schema is at version {version}");
     Ok(())
 }

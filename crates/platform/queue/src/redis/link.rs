@@ -1,22 +1,18 @@
 //! A connection that is opened when it is needed and again when it broke. Nothing is sent twice by it: whether to repeat is
 //! for the caller, who knows what a repeat does.
 
-use std::{
-    path::Path,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use redis::{
     AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind,
     TlsCertificates, Value, aio::MultiplexedConnection, cmd,
 };
-use runtime::events::{self, Kind};
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
 };
 
+use super::absence::Absence;
 use crate::QueueError;
 
 /// After a failed attempt the next waits this long; calls in between fail at once.
@@ -27,7 +23,8 @@ pub(super) struct Link {
     connect_timeout: Duration,
     response_timeout: Duration,
     present: Mutex<Present>,
-    is_failed: AtomicBool,
+    /// One for all connections to the same Redis.
+    absence: Arc<Absence>,
 }
 
 #[derive(Default)]
@@ -50,16 +47,17 @@ impl Link {
         let client = if tls_ca.as_os_str().is_empty() { Client::open(url) } else { trusting(url, tls_ca)? };
         // The text of the error does not repeat the address, which holds the password.
         let client = client.map_err(|error| QueueError::Address(error.to_string()))?;
-        Ok(Self::with(client, connect_timeout, response_timeout))
+        let absence = Arc::new(Absence::new(client.get_connection_info().addr().to_string()));
+        Ok(Self::with(client, absence, connect_timeout, response_timeout))
     }
 
-    fn with(client: Client, connect_timeout: Duration, response_timeout: Duration) -> Self {
-        Self { client, connect_timeout, response_timeout, present: Mutex::default(), is_failed: AtomicBool::new(false) }
+    fn with(client: Client, absence: Arc<Absence>, connect_timeout: Duration, response_timeout: Duration) -> Self {
+        Self { client, connect_timeout, response_timeout, present: Mutex::default(), absence }
     }
 
     /// A second connection to the same Redis.
     pub(super) fn another(&self) -> Self {
-        Self::with(self.client.clone(), self.connect_timeout, self.response_timeout)
+        Self::with(self.client.clone(), Arc::clone(&self.absence), self.connect_timeout, self.response_timeout)
     }
 
     /// Runs the commands; `wait` is how long they block by intent.
@@ -92,14 +90,12 @@ impl Link {
                 present.number = present.number.wrapping_add(1);
                 present.failed = None;
                 present.connection = Some(connection.clone());
-                if self.is_failed.swap(false, Ordering::Relaxed) {
-                    events::record(Kind::CommunicationRestored, "queue: connected to Redis again");
-                }
+                self.absence.over();
                 Ok((connection, present.number))
             }
             Err(error) => {
                 present.failed = Some(Instant::now());
-                self.report(&error);
+                self.absence.seen(&error);
                 Err(error)
             }
         }
@@ -119,14 +115,7 @@ impl Link {
     async fn close(&self, number: u64, error: &RedisError) {
         let mut present = self.present.lock().await;
         if present.number == number && present.connection.take().is_some() {
-            self.report(error);
-        }
-    }
-
-    /// Once per failure, not once per attempt.
-    fn report(&self, error: &RedisError) {
-        if !self.is_failed.swap(true, Ordering::Relaxed) {
-            events::record(Kind::CommunicationFailure, format!("queue: Redis: {error}"));
+            self.absence.seen(error);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The queue in Redis streams: a stream and a consumer group per channel. Redis may be flushed, restarted or replaced at any
 //! time: groups are made again on demand, connections are opened again, and the store fills in what was lost.
 
+mod absence;
 mod link;
 mod reply;
 
@@ -109,8 +110,9 @@ impl RedisQueue {
         let link = Link::new(url, &config.tls_ca, config.connect_timeout, config.response_timeout)?;
         let readers = Readers { idle: Mutex::default() };
         let queue = Self { link, readers, config, lengths: Default::default(), cursors: Mutex::default() };
-        if let Err(error) = queue.ping().await {
-            tracing::warn!(%error, "starting without the queue");
+        if queue.ping().await.is_err() {
+            // The link has said why.
+            tracing::debug!("starting without the queue");
         }
         Ok(Arc::new(queue))
     }

@@ -11,7 +11,7 @@ mod tests;
 use std::fmt;
 
 pub use load::{load, load_from};
-pub use secret::{Secret, hide_password};
+pub use secret::{Secret, hide_password, without_password};
 use serde::Serialize;
 
 /// A value that is of the right type and still not acceptable.

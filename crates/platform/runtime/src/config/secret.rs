@@ -66,7 +66,8 @@ pub fn hide_password<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, 
     serializer.serialize_str(&without_password(text))
 }
 
-fn without_password(text: &str) -> String {
+/// A URL or key-value string to show: its password hidden.
+pub fn without_password(text: &str) -> String {
     const HIDDEN: &str = "(hidden)";
     let mut shown = text.to_owned();
     if let Some((scheme, rest)) = text.split_once("://") {
