@@ -1,5 +1,5 @@
 //! The edge's side: every message goes to a healthy replica, is answered exactly once or given up at its deadline, and is
-//! sent again elsewhere when its replica dies or falls silent. Start with [`BatchClient::call`] and [`BatchClient::submit`].
+//! sent again elsewhere, or reported unknown, when its replica dies or falls silent. Start with [`BatchClient::call`] and [`BatchClient::submit`].
 
 use std::{
     collections::VecDeque,
@@ -36,9 +36,13 @@ pub struct BatchClientConfig {
     /// Messages under way in the client, all streams and queues together. 1 to 1000000, default 10000.
     pub capacity: usize,
     /// A stream is opened anew after this time, made up to 20 % shorter or longer: less than the server's grace for old
-    /// connections. 50 ms to 1 h, default 20 s.
+    /// connections. The old one gets its last results meanwhile, at most for as long (and for `progress`). 50 ms to 1 h, default 20 s.
     #[serde(with = "duration")]
     pub rotate_after: Duration,
+    /// A message that its replica may have got is not sent to another one: it ends [`Unanswered::Unknown`]. Not an operator's
+    /// choice: the program knows whether its messages may arrive twice. Default false.
+    #[serde(skip)]
+    pub once: bool,
 }
 
 impl Default for BatchClientConfig {
@@ -49,6 +53,7 @@ impl Default for BatchClientConfig {
             deadline: Duration::from_secs(5),
             capacity: 10_000,
             rotate_after: Duration::from_secs(20),
+            once: false,
         }
     }
 }
@@ -76,6 +81,9 @@ pub enum Unanswered {
     Deadline,
     #[error("the client was stopped")]
     Stopped,
+    /// Only with [`BatchClientConfig::once`].
+    #[error("its replica was lost before it answered")]
+    Unknown,
 }
 
 /// The client's capacity is used up; the message comes back.

@@ -26,6 +26,8 @@ pub const BATCH_MAX: usize = 64;
 
 /// A bidirectional RPC whose messages travel in batches and are answered in any order, each by its id.
 pub trait BatchStream: Send + Sync + 'static {
+    /// What serves it, in the words of an operator.
+    const SERVICE: &'static str;
     type Message: Clone + Send + 'static;
     type Outcome: Send + 'static;
     type Batch: Send + 'static;
@@ -52,6 +54,7 @@ pub trait BatchStream: Send + Sync + 'static {
 pub struct Ingest;
 
 impl BatchStream for Ingest {
+    const SERVICE: &'static str = "inbound-data";
     type Message = InboundMessage;
     type Outcome = IngestResult;
     type Batch = IngestBatch;
@@ -90,6 +93,7 @@ impl BatchStream for Ingest {
 pub struct Launch;
 
 impl BatchStream for Launch {
+    const SERVICE: &'static str = "the launcher";
     type Message = LaunchMessage;
     type Outcome = LaunchResult;
     type Batch = LaunchBatch;

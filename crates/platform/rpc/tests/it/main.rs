@@ -3,5 +3,6 @@
 mod balancing;
 mod drain;
 mod faults;
+mod rotation;
 mod server;
 mod tls;

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -17,7 +17,7 @@ use proto::inbound::{
 };
 use rpc::{
     Balancer, EndpointsConfig, Running, ServerConfig,
-    stream::{BatchClient, BatchClientConfig, Ingest, Results, serve_batches},
+    stream::{BatchClient, BatchClientConfig, Ingest, Job, Results, serve_batches},
 };
 use tokio::{runtime::Runtime, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,10 @@ pub struct Counting {
     /// How often each message arrived, by the number in its `reference`.
     pub seen: Arc<Mutex<HashMap<u64, u32>>>,
     pub is_silent: Arc<AtomicBool>,
+    /// The message with this number is never answered.
+    pub held: Arc<AtomicU64>,
+    /// What is not answered; dropped it would be sent again.
+    kept: Arc<Mutex<Vec<Job<Ingest>>>>,
 }
 
 impl Counting {
@@ -42,12 +46,12 @@ impl InboundData for Counting {
 
     async fn ingest(&self, request: Request<Streaming<IngestBatch>>) -> Result<Response<Self::IngestStream>, Status> {
         let counting = self.clone();
-        let mut kept = Vec::new();
         Ok(Response::new(serve_batches::<Ingest, _, _>(request.into_inner(), 1000, move |job| {
             *counting.seen.lock().expect("lock").entry(job.message.reference.unwrap_or_default()).or_default() += 1;
-            if counting.is_silent.load(Ordering::SeqCst) {
+            let is_held = counting.held.load(Ordering::SeqCst) == job.message.reference.unwrap_or_default();
+            if counting.is_silent.load(Ordering::SeqCst) || (is_held && job.message.reference != Some(0)) {
                 // Kept, not dropped: the server hangs.
-                kept.push(job);
+                counting.kept.lock().expect("lock").push(job);
             } else {
                 let reason = u32::try_from(job.message.reference.unwrap_or_default() & 0xFFFF).expect("16 bits");
                 job.answer.send(IngestResult { outcome: Outcome::Stored.into(), reason, ..IngestResult::default() });
