@@ -48,7 +48,8 @@ pub struct Launchers {
 const WAIT_FIRST: Duration = Duration::from_millis(100);
 const WAIT_CAP: Duration = Duration::from_secs(3);
 
-/// The launchers at these endpoints; `None` when there are none.
+/// The launchers at these endpoints; `None` when there are none. A message that a lost launcher may have sent is given to no
+/// other one when `streams.once` says so.
 ///
 /// # Errors
 /// An endpoint that is none, or a TLS file that cannot be used.
@@ -80,6 +81,7 @@ impl Stack for BatchClient<rpc::stream::Launch> {
                 Outcome::Temporary { cause: refusal.cause, after }
             }
             Some(launch_result::Outcome::Permanent(refusal)) => Outcome::Permanent { cause: refusal.cause },
+            Some(launch_result::Outcome::Unknown(unknown)) => Outcome::Unanswered { cause: unknown.cause },
             None => Outcome::Unanswered { cause: "the launcher's answer has no outcome".to_owned() },
         }
     }

@@ -48,8 +48,11 @@ pub async fn start(
 ) -> anyhow::Result<rpc::Running> {
     // The launchers' streams outlive the stop: what is under way is still answered.
     let streams = CancellationToken::new();
+    // A short message that an SMSC may have is not submitted again before its time (D-117); a card takes the same payload
+    // twice over IP without harm.
+    let once = rpc::stream::BatchClientConfig { once: true, ..config.streams.clone() };
     let launchers = Launchers {
-        sms: launcher::stack(&config.sms, &config.streams, &streams)?,
+        sms: launcher::stack(&config.sms, &once, &streams)?,
         ip: launcher::stack(&config.ip, &config.streams, &streams)?,
         patience: config.patience,
         stop: stop.clone(),

@@ -211,6 +211,7 @@ fn label(outcome: &Outcome) -> &'static str {
         Outcome::Temporary(temporary) if temporary.not_reachable => "not_reachable",
         Outcome::Temporary(_) => "temporary",
         Outcome::Permanent(_) => "permanent",
+        Outcome::Unknown(_) => "unknown",
     }
 }
 

@@ -6,7 +6,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use net::smpp::{Completion, CompletionSender, SubmitError};
-use proto::outbound::{Accepted, Launch, LaunchResult, Permanent, Temporary, launch_result::Outcome};
+use proto::outbound::{Accepted, Launch, LaunchResult, Permanent, Temporary, Unknown, launch_result::Outcome};
 use rpc::stream::{Answer, Job};
 use runtime::mask::Number;
 use smpp::CommandStatus;
@@ -161,8 +161,8 @@ impl Launcher {
             Err(SubmitError::Encode(error)) => permanent(&error.to_string()),
             // Certainly not sent.
             Err(error @ SubmitError::NotBound) => temporary(&error.to_string(), LOOK_AGAIN),
-            // It may have been accepted: at least once.
-            Err(error) => temporary(&error.to_string(), self.retry_after),
+            // The SMSC may have it: submitted again, it would be there twice (D-117).
+            Err(error) => outcome(Outcome::Unknown(Unknown { cause: error.to_string() })),
         };
         self.count(link, &outcome);
         answer.send(outcome);
@@ -192,6 +192,7 @@ impl Launcher {
         match &result.outcome {
             Some(Outcome::Accepted(_)) => counters.accepted.increment(1),
             Some(Outcome::Permanent(_)) => counters.permanent.increment(1),
+            Some(Outcome::Unknown(_)) => counters.unanswered.increment(1),
             Some(Outcome::Temporary(_)) | None => counters.temporary.increment(1),
         }
     }

@@ -59,7 +59,7 @@ impl Bench {
 async fn launch_with(client: BatchClient<rpc::stream::Launch>, launch: Launch) -> Outcome {
     let key = rpc::key(&launch.msisdn);
     let LaunchResult { outcome, .. } = client.call(key, launch).await.expect("answered");
-    outcome.expect("one of three")
+    outcome.expect("one of four")
 }
 
 /// A message to a card.

@@ -2,11 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use edge::{link::Bind, testing::link};
+use edge::{
+    link::Bind,
+    testing::{eventually, link},
+};
+use net::smpp::PeerHandle;
 use proto::outbound::{Launch, launch_result::Outcome};
 use smpp::CommandStatus;
 
-use crate::{Bench, is_accepted, launch};
+use crate::{Bench, is_accepted, launch, launch_with};
 
 /// Covers: SC-OC-04
 #[tokio::test]
@@ -90,11 +94,29 @@ async fn every_kind_of_refusal_has_its_result() {
 }
 
 #[tokio::test]
-async fn a_response_that_never_comes_is_temporary() {
+async fn a_response_that_never_comes_is_unknown() {
     let (bench, smsc) = Bench::with_smsc(|config| config.links[0].response = Duration::from_millis(200)).await;
     smsc.answer_with(|_, _| None);
-    let Outcome::Temporary(temporary) = bench.launch(launch(1)).await else { panic!("it may have been accepted") };
-    assert!(temporary.cause.contains("without an answer"), "{}", temporary.cause);
+    let Outcome::Unknown(unknown) = bench.launch(launch(1)).await else { panic!("it may have been accepted") };
+    assert!(unknown.cause.contains("without an answer"), "{}", unknown.cause);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_dropped_link_had_sent_is_unknown_and_submitted_once() {
+    let (bench, smsc) = Bench::with_smsc(|_| {}).await;
+    smsc.answer_with(|_, _| None);
+    let mut launches = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        launches.spawn(launch_with(bench.client.clone(), launch(number)));
+    }
+    eventually("all are submitted", || smsc.submitted_count() == 20).await;
+    smsc.peers().iter().for_each(PeerHandle::cut);
+    while let Some(outcome) = launches.join_next().await {
+        let outcome = outcome.expect("no panic");
+        assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
+    }
+    assert_eq!(smsc.submitted_count(), 20);
     bench.stop().await;
 }
 
