@@ -123,6 +123,9 @@ async fn receive(
 impl Service {
     /// D-122, SC-OC-05. False: no action has this launch (yet). What changed meanwhile is read and done again.
     async fn delivery(&self, report: &ReportDeliveryRequest) -> Result<bool, StoreError> {
+        if report.state() == Reported::Reachable {
+            return self.alert(report).await;
+        }
         let store = &self.processor.store;
         for _ in 0..CONFLICTS_MAX {
             let Some(read) = store.action_by_launch(&report.link, &report.bearer_message_id).await? else {
@@ -149,9 +152,21 @@ impl Service {
                 let cause = if report.cause.is_empty() { "not delivered" } else { report.cause.as_str() };
                 self.processor.policy.ladder.undelivered(&mut action, cause);
             }
-            Reported::Expired | Reported::Failed | Reported::Temporary | Reported::Unspecified => return None,
+            Reported::Expired | Reported::Failed | Reported::Temporary => return None,
+            // An alert is no action's.
+            Reported::Reachable | Reported::Unspecified => return None,
         }
         Some(action)
+    }
+
+    /// D-128: the phone can be reached again, so what waits for its card starts over. False: nobody's number.
+    async fn alert(&self, report: &ReportDeliveryRequest) -> Result<bool, StoreError> {
+        let address = report.address.as_ref();
+        let number = address.and_then(|from| normalise(from.ton, &from.digits, &report.country_code));
+        let Some(msisdn) = number else { return Ok(false) };
+        let Some(view) = self.processor.store.devices(&[msisdn]).await?.pop().flatten() else { return Ok(false) };
+        self.after.follow(Vec::new(), Vec::new(), vec![view.device.key]);
+        Ok(true)
     }
 
     /// D-114: the first frame of a connection proves the key, which the edge then has for this connection.

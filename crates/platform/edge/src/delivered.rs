@@ -250,7 +250,11 @@ impl<'a> Run<'a> {
                 self.buffer.clear();
                 log_link_event(&self.facts.link, &event);
             }
-            LinkEvent::Bound { .. } | LinkEvent::Alert(_) => log_link_event(&self.facts.link, &event),
+            LinkEvent::Alert(ref alert) => {
+                self.path.receipts.alert(&alert.source_addr, &self.facts, (self.path.clock)());
+                log_link_event(&self.facts.link, &event);
+            }
+            LinkEvent::Bound { .. } => log_link_event(&self.facts.link, &event),
         }
     }
 

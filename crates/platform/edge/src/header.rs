@@ -53,7 +53,8 @@ pub fn cut(message: &ShortMessage) -> (Bytes, Bytes) {
     }
 }
 
-fn address(address: &smpp::Address) -> Address {
+/// An address as the contracts have it.
+pub(crate) fn address(address: &smpp::Address) -> Address {
     Address { ton: address.ton.into(), npi: address.npi.into(), digits: digits(address) }
 }
 

@@ -1,7 +1,8 @@
 //! Delivery receipts (D-122): recognised by their `esm_class`, reported to an inbound data processor.
 //!
 //! A receipt may overtake the commit of its `submit_sm_resp`: one that matches nothing yet is answered at once, held in
-//! bounded memory and reported again for [`HOLD_MAX`]. One that cannot be reported is left to the SMSC.
+//! bounded memory and reported again for [`HOLD_MAX`]. One that cannot be reported is left to the SMSC. Alerts go the same
+//! way (D-128).
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,7 +17,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::names;
+use crate::{
+    header::{self, LinkFacts},
+    names,
+};
 
 /// A receipt that matches nothing is reported again for so long.
 pub const HOLD_MAX: Duration = Duration::from_secs(30);
@@ -52,6 +56,7 @@ pub fn read(message: &DeliverSm, smsc: &str, at_micros: i64) -> Option<ReportDel
         state: state(stat).into(),
         cause,
         at_micros,
+        ..ReportDeliveryRequest::default()
     })
 }
 
@@ -81,11 +86,19 @@ struct Counters {
     unreachable: Counter,
 }
 
-/// A receipt that the SMSC awaits the answer of.
+/// What was not reported yet.
 struct Fresh {
     report: ReportDeliveryRequest,
-    link: LinkHandle,
-    token: AnswerToken,
+    /// How the SMSC gets the answer that it awaits; none for an alert.
+    answer: Option<(LinkHandle, AnswerToken)>,
+}
+
+impl Fresh {
+    fn answer(self, status: CommandStatus) {
+        if let Some((link, token)) = self.answer {
+            link.respond_deliver(token, status);
+        }
+    }
 }
 
 /// A receipt that matched nothing so far.
@@ -127,11 +140,29 @@ impl Receipts {
 
     /// Reports it and answers the SMSC; a full queue says "later".
     pub fn take(&self, report: ReportDeliveryRequest, link: LinkHandle, token: AnswerToken) {
+        self.queue(Fresh { report, answer: Some((link, token)) });
+    }
+
+    /// Reports that a phone can be reached again (D-128). The SMSC awaits no answer and sends it once: what cannot be reported
+    /// is lost, and the card's next message does the same.
+    pub fn alert(&self, source: &smpp::Address, facts: &LinkFacts, at_micros: i64) {
+        let report = ReportDeliveryRequest {
+            link: facts.link.clone(),
+            state: State::Reachable.into(),
+            at_micros,
+            address: Some(header::address(source)),
+            country_code: facts.country_code.clone(),
+            ..ReportDeliveryRequest::default()
+        };
+        self.queue(Fresh { report, answer: None });
+    }
+
+    fn queue(&self, fresh: Fresh) {
         if let Err(mpsc::error::TrySendError::Full(fresh) | mpsc::error::TrySendError::Closed(fresh)) =
-            self.queue.try_send(Fresh { report, link, token })
+            self.queue.try_send(fresh)
         {
             self.counters.full.increment(1);
-            fresh.link.respond_deliver(fresh.token, CommandStatus::ESME_RX_T_APPN);
+            fresh.answer(CommandStatus::ESME_RX_T_APPN);
         }
     }
 
@@ -191,17 +222,20 @@ impl Reporter {
         match reported {
             Reported::Fresh(fresh, Ok(true)) => {
                 self.counters.matched.increment(1);
-                fresh.link.respond_deliver(fresh.token, CommandStatus::ESME_ROK);
+                fresh.answer(CommandStatus::ESME_ROK);
             }
+            // An alert of nobody's number: nothing to wait for.
+            Reported::Fresh(Fresh { answer: None, .. }, Ok(false)) => self.counters.unmatched.increment(1),
             Reported::Fresh(fresh, Ok(false)) if self.held.len() < HELD_MAX => {
                 self.counters.held.increment(1);
-                fresh.link.respond_deliver(fresh.token, CommandStatus::ESME_ROK);
-                self.hold(Held { report: fresh.report, since: now, pause: PAUSE_MIN }, now + PAUSE_MIN);
+                let report = fresh.report.clone();
+                fresh.answer(CommandStatus::ESME_ROK);
+                self.hold(Held { report, since: now, pause: PAUSE_MIN }, now + PAUSE_MIN);
             }
             Reported::Fresh(fresh, outcome) => {
                 let counter = if outcome.is_ok() { &self.counters.full } else { &self.counters.unreachable };
                 counter.increment(1);
-                fresh.link.respond_deliver(fresh.token, CommandStatus::ESME_RX_T_APPN);
+                fresh.answer(CommandStatus::ESME_RX_T_APPN);
             }
             Reported::Held(_, Ok(true)) => self.counters.matched.increment(1),
             Reported::Held(mut held, _) => {
@@ -262,6 +296,29 @@ mod tests {
         message.tlvs.set_message_state(2);
         let report = read(&message, "smsc", 0).expect("readable");
         assert_eq!((report.bearer_message_id.as_str(), report.state()), ("B9", State::Delivered));
+    }
+
+    /// D-128: a simulated SMSC sends none, so this begins where the link hands it over.
+    #[cfg(feature = "testing")]
+    #[tokio::test]
+    async fn an_alert_is_reported_once_with_what_names_its_number() {
+        let data = crate::testing::FakeInboundData::start().await;
+        data.match_receipts(false);
+        let stop = tokio_util::sync::CancellationToken::new();
+        let balancer = rpc::Balancer::new(data.endpoints(), stop.clone()).expect("an endpoint");
+        crate::testing::eventually("it is healthy", || !balancer.healthy().is_empty()).await;
+        let (receipts, task) = Receipts::start(balancer);
+        let facts = LinkFacts { link: "north".to_owned(), country_code: "49".to_owned() };
+        let source = smpp::Address::international("491721217212").expect("fits");
+        receipts.alert(&source, &facts, 7);
+        drop(receipts);
+        task.await.expect("ends when all is reported");
+        let reports = data.reports();
+        let [report] = reports.as_slice() else { panic!("{reports:?}") };
+        assert_eq!((report.state(), report.country_code.as_str(), report.at_micros), (State::Reachable, "49", 7));
+        let address = report.address.as_ref().expect("an address");
+        assert_eq!((address.ton, address.digits.as_str()), (1, "491721217212"));
+        stop.cancel();
     }
 
     #[test]

@@ -124,6 +124,7 @@ async fn report(centre: &mut Centre, id: &str, state: Reported) -> bool {
         state: state.into(),
         cause: "absent subscriber".to_owned(),
         at_micros: 77,
+        ..ReportDeliveryRequest::default()
     };
     centre.client.report_delivery(request).await.unwrap().into_inner().matched
 }
@@ -184,5 +185,26 @@ async fn a_receipt_does_not_undo_what_came_between() {
     assert!(report(&mut centre, &id, Reported::Delivered).await);
     let cancelled = centre.action(action);
     assert_eq!((cancelled.receipt, cancelled.state), (Some(Timestamp(77)), State::Cancelled));
+    centre.stop().await;
+}
+
+/// The network says that the phone is there again: what waits for its card starts over, without a message of it.
+#[tokio::test]
+async fn an_alert_resumes_what_waits_for_its_card() {
+    let mut centre = start().await;
+    let (_, action) = with_restore(&mut centre, 1).await;
+    centre.store.tables().actions.get_mut(&action.0).unwrap().state = State::Waiting;
+    let before = centre.queue.entries().len();
+    let alert = |number| ReportDeliveryRequest {
+        link: "north".to_owned(),
+        state: Reported::Reachable.into(),
+        address: sms(number, Vec::new()).originator,
+        country_code: "44".to_owned(),
+        ..ReportDeliveryRequest::default()
+    };
+    assert!(!centre.client.report_delivery(alert(2)).await.unwrap().into_inner().matched, "nobody's number");
+    assert!(centre.client.report_delivery(alert(1)).await.unwrap().into_inner().matched);
+    centre.until("it is queued", |centre| centre.queue.entries().len() > before).await;
+    assert_eq!(centre.action(action).state, State::Queued);
     centre.stop().await;
 }
