@@ -13,7 +13,7 @@ use domain::{
     delivery::{Action, ActionId, QueueEntry, State},
     identity::{DeviceKey, IdGenerator, Msisdn, Timestamp},
     phonebook::{
-        AccountState, Bearer, Card, PageKey, Pages,
+        AccountState, Bearer, Card, DeviceState, PageKey, Pages,
         apply::{self, Context, Effects, Incoming, Outcome as Decided, Parsed, Policy, Reply},
     },
 };
@@ -93,7 +93,7 @@ impl Processor {
         batch.read_pages(self).await?;
         batch.decide(Context { now, ids: &self.ids, policy: &self.policy }, memory);
         batch.claim(self, memory).await?;
-        Ok(batch.finish(&memory.claims))
+        Ok(batch.finish(&memory.claims, &self.policy))
     }
 
     /// Writes.
@@ -392,8 +392,11 @@ impl<'a> Batch<'a> {
         let checks: Vec<_> = self.checks().collect();
         for (at, card) in checks {
             let actions = self.effects.new_actions.len();
-            if let Some(card) = self.cards.get_mut(card) {
-                apply::check_mismatch(card, &mut self.pages, context, &mut self.effects);
+            if let Some(card) = self.cards.get_mut(card)
+                && !apply::check_mismatch(card, &mut self.pages, context, &mut self.effects)
+            {
+                // The store took it for due: written again, it has the right time.
+                card.touched |= card.view.state.mismatch_since.is_some();
             }
             self.attempt.resynchronisations +=
                 u64::try_from(self.effects.new_actions.len() - actions).unwrap_or_default();
@@ -425,7 +428,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn finish(mut self, claims: &HashMap<Msisdn, bool>) -> Attempt {
+    fn finish(mut self, claims: &HashMap<Msisdn, bool>, policy: &Policy) -> Attempt {
         self.notice_unknown(claims);
         let (new_parts, finished_parts) =
             std::mem::take(&mut self.assembly).into_writes(|completion| self.done.contains(&completion));
@@ -460,6 +463,8 @@ impl<'a> Batch<'a> {
             .map(|card| (card.view.device.key, card.view.state))
             .collect();
         touched.sort_unstable_by_key(|(key, _)| *key);
+        let due = |(key, state): &(DeviceKey, DeviceState)| Some((*key, apply::mismatch_due(state, policy)?));
+        commit.mismatch_due = touched.iter().filter_map(due).collect();
         commit.states = touched;
         commit.pages = self.pages.into_changed();
         commit.changes = self.effects.changes;

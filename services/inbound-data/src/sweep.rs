@@ -21,9 +21,7 @@ pub async fn sweep(processor: &Processor, shards: &Shards, config: &Config) -> R
         processor.metrics.parts_expired.increment(expired);
         tracing::warn!(parts = expired, "parts of long messages that never became complete were dropped");
     }
-    // A device with a short poll interval has a shorter grace; the worker decides for each.
-    let marked_before = before(Duration::from_secs(u64::from(config.grace_status_events)));
-    for msisdn in processor.store.mismatched(marked_before, config.sweep_devices_max).await? {
+    for msisdn in processor.store.mismatched(now, config.sweep_devices_max).await? {
         if !shards.send(Item::Check(msisdn)).await {
             break;
         }

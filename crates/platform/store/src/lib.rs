@@ -49,6 +49,8 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 pub struct InboundCommit {
     /// New state of each touched device; `state.version` is the version that was *read*. The store writes version + 1.
     pub states: Vec<(DeviceKey, DeviceState)>,
+    /// When the grace of a mismatch ends (D-62), of the marked ones among `states`; one that is not named is looked at soon.
+    pub mismatch_due: HashMap<DeviceKey, Timestamp>,
     pub pages: Vec<(PageKey, Page)>,
     pub changes: Vec<Change>,
     pub new_actions: Vec<Action>,
@@ -62,6 +64,14 @@ pub struct InboundCommit {
     pub new_parts: Vec<Part>,
     /// Long messages that are complete now: their parts go, what is remembered of them stays.
     pub finished_parts: Vec<PartsKey>,
+}
+
+impl InboundCommit {
+    /// When a sweep is to look at this device; `None`: it is not marked.
+    pub(crate) fn mismatch_due_of(&self, device: &DeviceKey, state: &DeviceState) -> Option<Timestamp> {
+        let since = state.mismatch_since?;
+        Some(self.mismatch_due.get(device).copied().unwrap_or(since))
+    }
 }
 
 /// One per incoming signal, accepted or not (D-64).
@@ -144,8 +154,8 @@ pub trait InboundStore: Send + Sync {
     async fn pages(&self, keys: &[PageKey]) -> Result<HashMap<PageKey, Page>>;
     /// Open actions (queued, sent, waiting) other than backup acknowledgements, oldest first per device.
     async fn open_actions(&self, devices: &[DeviceKey]) -> Result<Vec<Action>>;
-    /// Numbers of open devices whose state has a `mismatch_since` at or before `before`, oldest first: their grace may be
-    /// over (D-62). A column with a partial index.
+    /// Numbers of open devices whose `mismatch_due` is at or before `before`, earliest first (D-62). A column with a partial
+    /// index, which is called `mismatch_since` as in the schema's first release.
     async fn mismatched(&self, before: Timestamp, limit: u32) -> Result<Vec<Msisdn>>;
     /// How much is kept of each number's long messages; numbers without any are left out.
     async fn parts_held(&self, msisdns: &[Msisdn]) -> Result<HashMap<Msisdn, PartsHeld>>;

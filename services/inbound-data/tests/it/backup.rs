@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use domain::{
@@ -179,5 +179,31 @@ async fn a_forced_mismatch_is_followed_by_a_request_to_resynchronise() {
     let action = asked(&centre, 1).unwrap();
     assert_eq!(centre.launch(action.id), [0x30, 0x09, 0xFF, 0x0A, 0xFF]);
     centre.until("it is queued", |centre| centre.queue.entries().iter().any(|entry| entry.action == action.id)).await;
+    centre.stop().await;
+}
+
+/// A device that seldom polls has a grace of hours: marked first, it is due last.
+#[tokio::test]
+async fn a_long_grace_keeps_nobody_else_from_the_sweep() {
+    let mut centre = start_with(Arc::default(), |config| config.sweep_devices_max = 1).await;
+    for number in [1, 2] {
+        centre.subscriber(number);
+        let mut card = Card::default();
+        centre.one(sms(number, card.backup(1, &adn("ANNA")))).await;
+        let mut state = centre.state(number);
+        state.checksums.remove(0, 1);
+        if number == 1 {
+            state.settings.insert(0x0B, Bytes::from_static(&[255, 1]));
+        }
+        centre.store.tables().set_state(key(number), &state);
+        centre.one(sms(number, card.backup(2, &adn("BEN")))).await;
+    }
+    let asked = |centre: &Centre| -> Vec<_> {
+        centre.store.tables().ordered().into_iter().map(|action| action.device).collect()
+    };
+    centre.clock.advance(Duration::from_secs(361));
+    centre.until("the second is asked", |centre| asked(centre) == [key(2)]).await;
+    centre.clock.advance(Duration::from_secs(72 * 255));
+    centre.until("the first is asked in its time", |centre| asked(centre).contains(&key(1))).await;
     centre.stop().await;
 }

@@ -19,6 +19,8 @@ use tokio::sync::Semaphore;
 pub struct Tables {
     pub devices: BTreeMap<Msisdn, DeviceView>,
     states: HashMap<DeviceKey, (i64, u32, Vec<u8>)>,
+    /// When a sweep is to look at a marked device.
+    due: HashMap<DeviceKey, Timestamp>,
     pages: HashMap<PageKey, Vec<u8>>,
     pub journal: Vec<Change>,
     pub actions: BTreeMap<i64, Action>,
@@ -134,11 +136,10 @@ impl InboundStore for MemoryStore {
     async fn mismatched(&self, before: Timestamp, limit: u32) -> Result<Vec<Msisdn>> {
         let tables = self.tables();
         tables.check()?;
-        let marked = tables
-            .devices
-            .values()
-            .filter(|view| tables.state(view.device.key).mismatch_since.is_some_and(|since| since <= before));
-        Ok(marked.map(|view| view.subscriber.msisdn).take(limit as usize).collect())
+        let due = |view: &DeviceView| Some((*tables.due.get(&view.device.key)?, view.subscriber.msisdn));
+        let mut marked: Vec<_> = tables.devices.values().filter_map(due).filter(|(due, _)| *due <= before).collect();
+        marked.sort_unstable();
+        Ok(marked.into_iter().map(|(_, msisdn)| msisdn).take(limit as usize).collect())
     }
 
     async fn parts_held(&self, msisdns: &[Msisdn]) -> Result<HashMap<Msisdn, PartsHeld>> {
@@ -200,6 +201,10 @@ impl InboundStore for MemoryStore {
         }
         for (key, state) in &batch.states {
             tables.set_state(*key, state);
+            match state.mismatch_since {
+                Some(since) => tables.due.insert(*key, batch.mismatch_due.get(key).copied().unwrap_or(since)),
+                None => tables.due.remove(key),
+            };
         }
         for (key, page) in &batch.pages {
             tables.pages.insert(*key, page.to_octets());

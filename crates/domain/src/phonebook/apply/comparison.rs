@@ -15,9 +15,10 @@ use link::{
     checksum::crc16, checksum_table::ChecksumTable, configuration::cid, message::PartialChecksum, monitor::MonitorTable,
 };
 
-use super::{Context, Effects, Note, Step, new_action};
+use super::{Context, Effects, Note, Policy, Step, new_action};
 use crate::{
     delivery::{ConfigurationItem, Content, Progress, QueueEntry},
+    identity::Timestamp,
     phonebook::{
         Card, Change, DeviceState, FilePath, PageKey, Pages, RecordChange, Resynchronisation, SLOTS, Source, page,
     },
@@ -107,18 +108,23 @@ fn reported_table(reported: &BTreeMap<(FilePath, u8), Option<Bytes>>, monitor: &
     table
 }
 
+/// When the grace of a marked device is over: not before is [`check_mismatch`] of any use. `None`: not marked.
+#[must_use]
+pub fn mismatch_due(state: &DeviceState, policy: &Policy) -> Option<Timestamp> {
+    let grace = i64::try_from(grace(state, policy).as_micros()).unwrap_or(i64::MAX);
+    Some(Timestamp(state.mismatch_since?.0.saturating_add(grace)))
+}
+
 /// 72 status events at the device's poll interval (CID 0x0B, else D-34's 5 s).
-fn grace(state: &DeviceState, context: Context<'_>) -> Duration {
+fn grace(state: &DeviceState, policy: &Policy) -> Duration {
     let interval = state.settings.get(&cid::POLL_INTERVALS).and_then(|data| data.first().copied()).unwrap_or(5);
-    Duration::from_secs(u64::from(interval.max(1))) * context.policy.grace_status_events
+    Duration::from_secs(u64::from(interval.max(1))) * policy.grace_status_events
 }
 
 /// Looks at a marked device with its open actions and all its pages ([`super::book_pages`]): when the grace is over,
 /// asks for a resynchronisation, or ends the running one. Whether anything is to be committed.
 pub fn check_mismatch(card: &mut Card, pages: &mut Pages, context: Context<'_>, effects: &mut Effects) -> bool {
-    let state = &mut card.view.state;
-    let Some(since) = state.mismatch_since else { return false };
-    if context.now.since(since) < grace(state, context) {
+    if mismatch_due(&card.view.state, context.policy).is_none_or(|due| context.now < due) {
         return false;
     }
     card.touched = true;
@@ -148,8 +154,14 @@ fn ask(card: &mut Card, context: Context<'_>, effects: &mut Effects) -> bool {
     let policy = context.policy;
     let state = &mut card.view.state;
     state.resynchronised.retain(|at| context.now.since(*at) < Duration::from_secs(24 * 3600));
-    if state.resynchronised.last().is_some_and(|at| context.now.since(*at) < policy.resynchronisation_spacing) {
-        return false;
+    if let Some(last) = state.resynchronised.last()
+        && context.now.since(*last) < policy.resynchronisation_spacing
+    {
+        // Due when the spacing is over, and not before: a sweep that finds it sooner could not do anything.
+        let micros = |length: Duration| i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
+        let due = last.0.saturating_add(micros(policy.resynchronisation_spacing));
+        state.mismatch_since = Some(Timestamp(due.saturating_sub(micros(grace(state, policy)))));
+        return true;
     }
     if state.resynchronised.len() >= policy.resynchronisations_per_day {
         state.mismatch_since = None;

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub use backup::refuse_for_now;
 use bytes::Bytes;
-pub use comparison::{check_mismatch, decide_held};
+pub use comparison::{check_mismatch, decide_held, mismatch_due};
 use link::{
     first_octet::{FirstOctet, classify},
     message::{FileResult, Message},

@@ -91,7 +91,7 @@ fn states<'a>(statement: &mut Statement<'a>, batch: &'a InboundCommit) {
         column(states, |(device, _)| device.subscriber.0),
         column(states, |(device, _)| device.device.0),
         column(states, |(_, state)| state.version),
-        column(states, |(_, state)| state.mismatch_since.map(At)),
+        column(states, |(device, state)| batch.mismatch_due_of(device, state).map(At)),
         column(states, |(_, state)| state.to_octets()),
     ];
     statement.part("state", &["bigint", "bigint", "bigint", "timestamptz", "bytea"], columns, |arguments| {

@@ -12,7 +12,7 @@ use crate::{Audit, BillingEvent, DeadLetter, InboundCommit, Notice, Part, PartsK
 /// `batch` is settled ([`rows::settle`]).
 pub fn write(connection: &Connection, batch: &InboundCommit) -> Result<()> {
     for (device, state) in &batch.states {
-        write_state(connection, *device, state)?;
+        write_state(connection, *device, state, batch.mismatch_due_of(device, state))?;
     }
     for (key, page) in &batch.pages {
         let mut statement = connection.prepare_cached(
@@ -52,13 +52,13 @@ pub fn write(connection: &Connection, batch: &InboundCommit) -> Result<()> {
     Ok(())
 }
 
-fn write_state(connection: &Connection, device: DeviceKey, state: &DeviceState) -> Result<()> {
+fn write_state(connection: &Connection, device: DeviceKey, state: &DeviceState, due: Option<Timestamp>) -> Result<()> {
     let mut statement = connection.prepare_cached(
         "UPDATE device_state SET version = version + 1, mismatch_since = ?4, data = ?5 \
          WHERE subscriber_id = ?1 AND device_id = ?2 AND version = ?3",
     )?;
-    let since = state.mismatch_since.map(|at| at.0);
-    let written = statement.execute((device.subscriber.0, device.device.0, state.version, since, state.to_octets()))?;
+    let due = due.map(|at| at.0);
+    let written = statement.execute((device.subscriber.0, device.device.0, state.version, due, state.to_octets()))?;
     if written == 1 {
         return Ok(());
     }

@@ -281,7 +281,7 @@ async fn an_error_is_told_once_a_day() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mismatches_are_found_by_their_age() {
+async fn mismatches_are_found_by_the_end_of_their_grace() {
     for store in both().await {
         for (n, since) in [(1, Some(30)), (2, Some(10)), (3, None), (4, Some(20))] {
             let view = store.account(n).await;
@@ -292,6 +292,13 @@ async fn mismatches_are_found_by_their_age() {
         }
         assert_eq!(store.inbound.mismatched(at(20), 10).await.unwrap(), [number(2), number(4)], "{}", store.name);
         assert_eq!(store.inbound.mismatched(at(99), 1).await.unwrap(), [number(2)]);
+        // The longest marked has the longest grace: it stands in nobody's way.
+        let view = store.view(2).await;
+        let mismatch_due = [(view.device.key, at(25))].into();
+        let states = vec![(view.device.key, view.state)];
+        store.inbound.commit(InboundCommit { states, mismatch_due, ..InboundCommit::default() }).await.unwrap();
+        assert_eq!(store.inbound.mismatched(at(24), 10).await.unwrap(), [number(4)], "{}", store.name);
+        assert_eq!(store.inbound.mismatched(at(99), 2).await.unwrap(), [number(4), number(2)]);
     }
 }
 
