@@ -59,6 +59,8 @@ impl EdgeRegistry for Service {
             opened: request.opened.into_iter().map(DeviceId).collect(),
             closed: request.closed.into_iter().map(DeviceId).collect(),
             snapshot: request.snapshot,
+            snapshot_from: request.snapshot_from.map(DeviceId),
+            snapshot_to: request.snapshot_to.map(DeviceId),
             at: self.0.now(),
         };
         let superseded = self.0.store.register_sessions(&update).await.map_err(errors::store)?;

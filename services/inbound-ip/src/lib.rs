@@ -8,6 +8,7 @@
 pub mod config;
 pub mod connection;
 mod forward;
+mod pieces;
 mod push;
 mod reporter;
 mod sessions;

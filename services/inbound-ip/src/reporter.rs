@@ -14,7 +14,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::sessions::Sessions;
+use crate::{
+    pieces,
+    sessions::{Changes, Sessions},
+};
 
 /// What it takes to report.
 pub struct Reporter {
@@ -56,18 +59,17 @@ impl Reporter {
 
     async fn report(&self, all: bool) -> Result<(), ()> {
         let horizon = self.next_connection.load(Ordering::Relaxed);
-        let request = if all {
-            RegisterSessionsRequest { opened: self.sessions.snapshot(), snapshot: true, ..self.request() }
+        let requests = if all {
+            pieces::of_snapshot(self.sessions.snapshot(), DEVICES_MAX)
         } else {
-            let changes = self.sessions.take_changes();
-            if changes.opened.is_empty() && changes.closed.is_empty() {
-                return Ok(());
-            }
-            let (opened, closed) = (changes.opened.into_iter().collect(), changes.closed.into_iter().collect());
-            RegisterSessionsRequest { opened, closed, ..self.request() }
+            let Changes { opened, closed } = self.sessions.take_changes();
+            pieces::of_changes(opened.into_iter().collect(), closed.into_iter().collect(), DEVICES_MAX)
         };
-        for device_id in self.send(request).await? {
-            self.sessions.supersede(device_id, horizon);
+        for request in requests {
+            let endpoint = self.endpoint.clone();
+            for device_id in self.send(RegisterSessionsRequest { endpoint, ..request }).await? {
+                self.sessions.supersede(device_id, horizon);
+            }
         }
         Ok(())
     }
@@ -93,6 +95,8 @@ impl Reporter {
     }
 }
 
+/// Devices of one call, as the registry takes them.
+const DEVICES_MAX: usize = 100_000;
 const DEADLINE: Duration = Duration::from_secs(5);
 /// After a failure everything is reported again.
 const RETRY: Duration = Duration::from_secs(1);

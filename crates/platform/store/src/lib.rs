@@ -380,7 +380,11 @@ pub struct SessionUpdate {
     pub endpoint: String,
     pub opened: Vec<DeviceId>,
     pub closed: Vec<DeviceId>,
-    /// `opened` is everything that the endpoint holds.
+    /// `opened` is everything that the endpoint holds, from `snapshot_from` to `snapshot_to`.
     pub snapshot: bool,
+    /// First device that the snapshot speaks of; `None`: no bound.
+    pub snapshot_from: Option<DeviceId>,
+    /// Last device that the snapshot speaks of; `None`: no bound.
+    pub snapshot_to: Option<DeviceId>,
     pub at: Timestamp,
 }

@@ -47,6 +47,26 @@ async fn the_newest_session_of_a_device_is_found() {
     let request = centre::LocateSessionsRequest { device_ids: vec![device, 1] };
     let found = centre.registry.locate_sessions(request).await.unwrap().into_inner().endpoints;
     assert_eq!(found.into_iter().collect::<Vec<_>>(), [(device, "edge-2:7000".to_owned())]);
+    // Of a snapshot in pieces, each says only what is held within its bounds.
+    for (snapshot_from, is_open) in [(device + 1, true), (device, false)] {
+        let request = centre::RegisterSessionsRequest {
+            endpoint: "edge-2:7000".to_owned(),
+            snapshot: true,
+            snapshot_from: Some(snapshot_from),
+            ..centre::RegisterSessionsRequest::default()
+        };
+        centre.registry.register_sessions(request).await.unwrap();
+        let request = centre::LocateSessionsRequest { device_ids: vec![device] };
+        let found = centre.registry.locate_sessions(request).await.unwrap().into_inner().endpoints;
+        assert_eq!(!found.is_empty(), is_open);
+    }
+    let too_many = centre::RegisterSessionsRequest {
+        endpoint: "edge-2:7000".to_owned(),
+        opened: vec![device; 100_001],
+        ..centre::RegisterSessionsRequest::default()
+    };
+    let refused = centre.registry.register_sessions(too_many).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
 }
 
 #[tokio::test]

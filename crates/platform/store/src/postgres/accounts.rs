@@ -202,7 +202,7 @@ pub async fn erase(connection: &Connection, id: SubscriberId) -> Result<u64> {
 }
 
 pub async fn register_sessions(connection: &Connection, sessions: &SessionUpdate) -> Result<Vec<DeviceId>> {
-    let SessionUpdate { endpoint, snapshot, at, .. } = sessions;
+    let SessionUpdate { endpoint, snapshot, at, snapshot_from, snapshot_to, .. } = sessions;
     let ids = |devices: &[DeviceId]| {
         let mut ids: Vec<i64> = devices.iter().map(|device| device.0).collect();
         ids.sort_unstable();
@@ -211,8 +211,11 @@ pub async fn register_sessions(connection: &Connection, sessions: &SessionUpdate
     };
     let opened = ids(&sessions.opened);
     if *snapshot {
-        let delete = "DELETE FROM ip_session WHERE endpoint = $1 AND device_id <> ALL($2)";
-        connection.execute(delete, &[endpoint, &opened]).await?;
+        let delete =
+            "DELETE FROM ip_session WHERE endpoint = $1 AND device_id <> ALL($2) AND device_id BETWEEN $3 AND $4";
+        let from = snapshot_from.map_or(i64::MIN, |device| device.0);
+        let to = snapshot_to.map_or(i64::MAX, |device| device.0);
+        connection.execute(delete, &[endpoint, &opened, &from, &to]).await?;
     }
     // Closed before opened: a device that is in both has come back.
     let delete = "DELETE FROM ip_session WHERE endpoint = $1 AND device_id = ANY($2)";

@@ -370,14 +370,16 @@ fn erase(connection: &Connection, id: SubscriberId, audit: &Audit) -> Result<u64
 }
 
 fn register_sessions(connection: &Connection, sessions: &SessionUpdate) -> Result<Vec<DeviceId>> {
-    let SessionUpdate { endpoint, opened, closed, snapshot, at } = sessions;
+    let SessionUpdate { endpoint, opened, closed, snapshot, at, snapshot_from, snapshot_to } = sessions;
     // A snapshot says what is held, not when it was opened: it takes no session from another endpoint.
     let upsert = "INSERT INTO ip_session (device_id, endpoint, at) VALUES (?1, ?2, ?3) ON CONFLICT (device_id) DO UPDATE \
                   SET endpoint = excluded.endpoint, at = max(at, excluded.at) \
                   WHERE endpoint = excluded.endpoint OR (NOT ?4 AND at <= excluded.at)";
     if *snapshot {
-        let held = "SELECT device_id FROM ip_session WHERE endpoint = ?1";
-        let held = actions::all(connection, held, [endpoint], |row| Ok(DeviceId(row.get(0)?)))?;
+        let held = "SELECT device_id FROM ip_session WHERE endpoint = ?1 AND device_id BETWEEN ?2 AND ?3";
+        let from = snapshot_from.map_or(i64::MIN, |device| device.0);
+        let to = snapshot_to.map_or(i64::MAX, |device| device.0);
+        let held = actions::all(connection, held, (endpoint, from, to), |row| Ok(DeviceId(row.get(0)?)))?;
         let kept: std::collections::HashSet<_> = opened.iter().collect();
         close_sessions(connection, endpoint, held.iter().filter(|device| !kept.contains(device)))?;
     }

@@ -57,6 +57,7 @@ async fn the_newest_session_of_a_device_wins() {
             closed: closed.iter().copied().map(DeviceId).collect(),
             snapshot,
             at: at(seconds),
+            ..SessionUpdate::default()
         };
         let register = async |update: SessionUpdate| store.application.register_sessions(&update).await.unwrap();
         let locate = async || {
@@ -79,6 +80,17 @@ async fn the_newest_session_of_a_device_wins() {
         assert_eq!(locate().await, ["1 b", "2 a"], "{}", store.name);
         assert_eq!(register(update("a", &[2], &[2], false, 10)).await, []);
         assert_eq!(locate().await, ["1 b", "2 a"], "closed and opened again");
+        // A piece of a snapshot says nothing of the devices outside it.
+        let piece = |opened, from: i64, to: i64| SessionUpdate {
+            snapshot_from: Some(DeviceId(from)),
+            snapshot_to: Some(DeviceId(to)),
+            ..update("a", opened, &[], true, 11)
+        };
+        assert_eq!(register(piece(&[], 3, i64::MAX)).await, []);
+        assert_eq!(register(piece(&[3], 3, i64::MAX)).await, []);
+        assert_eq!(locate().await, ["1 b", "2 a", "3 a"], "{}", store.name);
+        assert_eq!(register(piece(&[], i64::MIN, 2)).await, []);
+        assert_eq!(locate().await, ["1 b", "3 a"], "{}", store.name);
         assert_eq!(register(update("a", &[], &[], true, 11)).await, []);
         assert_eq!(locate().await, ["1 b"]);
     }
