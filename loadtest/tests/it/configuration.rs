@@ -38,7 +38,7 @@ password = "hush"
             let line = said.lines().find(|line| line.contains(place));
             assert!(line.is_some_and(|line| line.contains(path) && line.contains(accepted)), "{place}: {said}");
         }
-        assert!(said.contains("5 mistake(s)"), "{said}");
+        assert!(said.contains("configuration: 5 mistakes"), "{said}");
         assert!(!said.contains("hush"), "{said}");
     }
 }

@@ -41,6 +41,7 @@ addresses = ["127.0.0.1:{smsc}"]
 system_id = "centre"
 backoff_min = "20ms"
 backoff_max = "100ms"
+backoff_refused = "100ms"
 "#
     )
 }

@@ -5,6 +5,7 @@
 //! payloads to an inbound data processor, one after the other. When it is behind by the window, nothing more is read.
 
 use std::{
+    io::ErrorKind,
     net::SocketAddr,
     ops::Range,
     sync::{Arc, atomic::Ordering},
@@ -45,6 +46,8 @@ pub const DOWNLINK_COUNTERS: u32 = 1000;
 pub enum End {
     #[error("the card closed it")]
     Closed,
+    #[error("closed without TLS close_notify")]
+    Cut,
     #[error("nothing arrived in time")]
     Idle,
     #[error("the card takes no octets")]
@@ -73,7 +76,7 @@ impl End {
     /// Label of the counter.
     fn label(&self) -> &'static str {
         match self {
-            Self::Closed => "closed",
+            Self::Closed | Self::Cut => "closed",
             Self::Idle => "idle",
             Self::Stalled => "stalled",
             Self::Io(_) => "io",
@@ -111,6 +114,10 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(edge: &Arc<Edge>, mut stre
     };
     let end = match opened {
         Ok((link, first)) => run(edge, stream, framer, link, first).await,
+        Err(end @ (End::Closed | End::Cut | End::Stopping)) => {
+            debug!(%peer, "connection not opened: {end}");
+            end
+        }
         Err(end) => {
             warn!(%peer, "connection not opened: {end}");
             end
@@ -194,7 +201,10 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         end
     };
     let (end, ()) = tokio::join!(io, forward::forward(edge, &sender, to_forward));
-    info!(msisdn = %Number(&msisdn), connection, "session closed: {end}");
+    match end {
+        End::Closed | End::Cut => debug!(msisdn = %Number(&msisdn), connection, "session closed: {end}"),
+        _ => info!(msisdn = %Number(&msisdn), connection, "session closed: {end}"),
+    }
     end
 }
 
@@ -313,7 +323,11 @@ async fn next_frame<R: AsyncRead + Unpin>(stream: &mut R, framer: &mut Framer) -
         if let Some(frame) = framer.next_frame().inspect_err(|_| refused("malformed"))? {
             return Ok(frame);
         }
-        let count = stream.read(&mut octets).await?;
+        let count = match stream.read(&mut octets).await {
+            // Only TLS has an end of its own. Phones that lose power or coverage do not send it.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(End::Cut),
+            other => other?,
+        };
         if count == 0 {
             return Err(End::Closed);
         }

@@ -17,7 +17,10 @@ mod tls;
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -31,7 +34,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::warn;
+use tracing::{debug, warn};
 
 pub use config::{Config, Tls};
 use sessions::Sessions;
@@ -148,14 +151,20 @@ async fn serve(edge: &Arc<Edge>, stream: TcpStream, peer: SocketAddr, acceptor: 
     };
     match handshake {
         Ok(Ok(stream)) => connection::serve(edge, stream, peer).await,
-        Ok(Err(error)) => {
-            metrics::counter!(telemetry::CLOSED, "reason" => "tls").increment(1);
-            warn!(%peer, "TLS handshake failed: {error}");
-        }
-        Err(_) => {
-            metrics::counter!(telemetry::CLOSED, "reason" => "tls").increment(1);
-            warn!(%peer, "TLS handshake took too long");
-        }
+        Ok(Err(error)) => handshake_failed(peer, &error),
+        Err(_) => handshake_failed(peer, &"took too long"),
+    }
+}
+
+/// The first is told; then they are counted, for a probe that asks every second tells nothing new.
+fn handshake_failed(peer: SocketAddr, why: &dyn std::fmt::Display) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    metrics::counter!(telemetry::CLOSED, "reason" => "tls").increment(1);
+    if TOLD.swap(true, Ordering::Relaxed) {
+        debug!(%peer, "TLS handshake failed: {why}");
+    } else {
+        let metric = telemetry::CLOSED;
+        warn!(%peer, "TLS handshake failed: {why}; others are counted in {metric}{{reason=\"tls\"}}, and logged at debug");
     }
 }
 

@@ -2,7 +2,14 @@
 //! virtual cards, half of them on SMS over TCP, half on IP over TLS.
 
 use std::{
-    fs::Permissions, net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, process::ExitCode, sync::Arc,
+    fs::Permissions,
+    io,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -21,21 +28,26 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     backends,
     centre::{Centre, CentreConfig},
+    process,
 };
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Exit status: 0 every card is identical to its book; 1 one is not, or the demonstration failed; \
+130 stopped by Ctrl-C or SIGTERM before the comparison."
+)]
 pub struct DemoArguments {
     /// Cards, half of them on SMS, half on IP
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(2..=5000))]
+    #[arg(long, default_value_t = 300, value_parser = within(2, 5000))]
     cards: u32,
     /// How many times faster than ours the cards' clock runs
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=60))]
+    #[arg(long, default_value_t = 20, value_parser = within(1, 60))]
     speed: u32,
     /// The same seed gives the same people
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Of a hundred cards, how many are lost
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=50))]
+    #[arg(long, default_value_t = 20, value_parser = within(1, 50))]
     lost: u32,
     /// Damages one octet of the centre's store before the restores: the demo must notice and exit with 1
     #[arg(long)]
@@ -64,33 +76,62 @@ const CENTRE_NUMBER: &str = "49170900000";
 const SYSTEM_ID: &str = "simvault";
 const LINK: &str = "demo";
 
+/// A whole number of the command line; what is not one is told what is.
+fn within(min: u32, max: u32) -> impl Fn(&str) -> Result<u32, String> + Clone + Send + Sync {
+    move |text| {
+        let number = text.parse().ok().filter(|number| (min..=max).contains(number));
+        number.ok_or_else(|| format!("accepted: a whole number, {min} to {max}"))
+    }
+}
+
+/// How a demonstration ended.
+enum Ended {
+    Compared {
+        is_identical: bool,
+    },
+    /// By a signal, before the comparison.
+    Stopped,
+}
+
+/// How long what still runs may take to end.
+const END_WITHIN: Duration = Duration::from_secs(2);
+
 /// Exit status 0 when every card is identical to its book.
 pub fn run(arguments: &DemoArguments) -> ExitCode {
-    let outcome = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("the runtime")
-        .and_then(|runtime| runtime.block_on(play(arguments)));
-    match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    match play_in_folder(arguments) {
+        Ok(Ended::Compared { is_identical: true }) => ExitCode::SUCCESS,
+        Ok(Ended::Compared { is_identical: false }) => ExitCode::FAILURE,
+        Ok(Ended::Stopped) => ExitCode::from(130),
         Err(error) => {
-            eprintln!("simvault demo: {error:#}");
+            let in_use = |cause: &(dyn std::error::Error + 'static)| {
+                cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+            };
+            let hint = if error.chain().any(in_use) { "; another demonstration may be running" } else { "" };
+            eprintln!("simvault demo: {}{hint}", process::told(&error));
             ExitCode::FAILURE
         }
     }
 }
 
-async fn play(arguments: &DemoArguments) -> anyhow::Result<bool> {
-    let telemetry = TelemetryConfig { filter: arguments.log.clone(), json: false, ..TelemetryConfig::default() };
-    runtime::telemetry::init(&telemetry, "demo")?;
-    net::tls::install_provider();
+/// The folder goes last, when nothing writes to it any more.
+fn play_in_folder(arguments: &DemoArguments) -> anyhow::Result<Ended> {
     let folder = tempfile::Builder::new()
         .prefix("simvault-demo-")
         .permissions(Permissions::from_mode(0o700))
         .tempdir()
         .context("a temporary folder")?;
-    let store_path = folder.path().join("simvault.db");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
+    let ended = runtime.block_on(play(arguments, folder.path()));
+    runtime.shutdown_timeout(END_WITHIN);
+    ended
+}
+
+async fn play(arguments: &DemoArguments, folder: &Path) -> anyhow::Result<Ended> {
+    let telemetry = TelemetryConfig { filter: arguments.log.clone(), json: false, ..TelemetryConfig::default() };
+    runtime::telemetry::init(&telemetry, "demo")?;
+    let stop = runtime::stop::on_signal()?;
+    net::tls::install_provider();
+    let store_path = folder.join("simvault.db");
     let store_config = StoreConfig::at(format!("sqlite:{}", store_path.display()));
 
     let smsc_stop = CancellationToken::new();
@@ -114,15 +155,20 @@ async fn play(arguments: &DemoArguments) -> anyhow::Result<bool> {
         lost_percent: arguments.lost,
         plain: arguments.plain,
     };
-    let played = demo::play(&options, smsc, terminated, access, damage).await?;
+    let smsc_address = smsc.address();
+    let played = tokio::select! {
+        played = demo::play(&options, smsc, terminated, access, damage) => played?,
+        () = stop.cancelled() => return Ok(Ended::Stopped),
+    };
     show(arguments, &played)?;
     if arguments.serve {
-        serve(&centre).await?;
+        tell_addresses(&centre, smsc_address);
+        stop.cancelled().await;
     }
     played.fleet.stop().await;
     centre.stop().await?;
     smsc_stop.cancel();
-    Ok(played.report.is_identical())
+    Ok(Ended::Compared { is_identical: played.report.is_identical() })
 }
 
 async fn start_smsc(
@@ -187,12 +233,15 @@ fn show(arguments: &DemoArguments, played: &Played) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Until Ctrl-C.
-async fn serve(centre: &Centre) -> anyhow::Result<()> {
-    eprintln!("\nThe centre keeps running. In another terminal:");
-    eprintln!("  cargo run -q -p simvaultctl -- --server http://{} account list", centre.application_server);
-    eprintln!("Ctrl-C ends it.");
-    let stop = runtime::stop::on_signal()?;
-    stop.cancelled().await;
-    Ok(())
+/// What serves where, and what to try.
+fn tell_addresses(centre: &Centre, smsc: SocketAddr) {
+    let (server, cards, pid) = (centre.application_server, centre.cards, std::process::id());
+    eprintln!("\nThe centre keeps running, process {pid}:");
+    eprintln!("  {server:<22} application server (gRPC)");
+    eprintln!("  {cards:<22} cards by IP (TLS)");
+    eprintln!("  {smsc:<22} SMSC simulator (SMPP)");
+    eprintln!("In another terminal:");
+    eprintln!("  cargo run -q -p simvaultctl -- --server http://{server} account list");
+    eprintln!("  cargo run -q -p simvaultctl -- --help");
+    eprintln!("Ctrl-C or `kill {pid}` ends it.");
 }

@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("simvault: {error:#}");
+            eprintln!("simvault: {}", process::told(&error));
             ExitCode::FAILURE
         }
     }

@@ -2,7 +2,7 @@
 
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 
-const COUNTERS: [(&str, &str); 46] = [
+const COUNTERS: [(&str, &str); 50] = [
     ("simvault_events_total", "Entries of the system log, by kind"),
     // SMPP edges.
     ("simvault_smpp_delivered_total", "Messages delivered by the SMSC, by link and answer"),
@@ -34,6 +34,8 @@ const COUNTERS: [(&str, &str); 46] = [
     ("simvault_inbound_actions_resumed_total", "Actions that a sign of life of their card resumed"),
     ("simvault_inbound_ip_links_total", "Links of cards by IP asked for, by outcome"),
     ("simvault_inbound_notices_total", "Notices for customer service and error analysis, by kind"),
+    ("simvault_inbound_abandoned_total", "Messages that nobody waited for any more, left to be sent again"),
+    ("simvault_inbound_parts_refused_total", "Parts of long messages beyond what is kept for one number"),
     // Outbound action processor.
     ("simvault_outbound_launches_total", "Launches, by channel and outcome"),
     ("simvault_outbound_combined_total", "Acknowledgements that travelled in a message with others"),
@@ -52,14 +54,17 @@ const COUNTERS: [(&str, &str); 46] = [
     // Between the services.
     ("simvault_rpc_connections_refused_total", "gRPC connections refused, too many"),
     ("simvault_stream_results_dropped_total", "Results that nobody waited for any more"),
+    ("simvault_stream_messages_total", "Messages carried by streams between services, by replica"),
     ("simvault_stream_failures_total", "Streams between services that broke or fell silent"),
     ("simvault_stream_resent_total", "Messages sent again after their stream ended"),
+    ("simvault_stream_unknown_total", "Messages whose stream was lost and that may have arrived, reported as unknown"),
     ("simvault_queue_dead_total", "Queue entries moved to the dead letters, by channel"),
 ];
 
-const GAUGES: [(&str, &str); 8] = [
+const GAUGES: [(&str, &str); 9] = [
     (BUILD_INFO, "1; version and role of this process"),
     ("simvault_queue_up", "1: Redis answers, 0: it is away"),
+    ("simvault_stream_outstanding", "Messages of streams between services that are unanswered, by replica"),
     ("simvault_smpp_link_bound", "1: the link is bound, by link"),
     ("simvault_smpp_event_buffer_messages", "Messages that wait in the event buffer, by link"),
     ("simvault_ip_sessions", "Sessions of cards by IP that are open"),

@@ -4,7 +4,7 @@ use std::{future::Future, net::SocketAddr, path::PathBuf};
 
 use anyhow::Context;
 use runtime::{
-    config::{Problem, Validate, without_password},
+    config::{Problem, Validate, without_password, without_secret},
     events::{self, Kind},
     telemetry::{self, TelemetryConfig},
 };
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use store::StoreConfig;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics;
+use crate::{metrics, roles};
 
 /// Command line of a role.
 #[derive(clap::Args)]
@@ -87,8 +87,8 @@ impl<T: Validate> Validate for Core<T> {
 impl Validate for QueueConfig {
     fn problems(&self) -> Vec<Problem> {
         let is_redis = self.url.starts_with("redis://") || self.url.starts_with("rediss://");
-        // The text itself may hold a password: it is not repeated.
-        let url = (!is_redis).then(|| Problem::new("url", "another form", "redis://HOST:PORT/ or rediss://HOST:PORT/"));
+        let url = (!is_redis)
+            .then(|| Problem::new("url", without_secret(&self.url), "redis://HOST:PORT/ or rediss://HOST:PORT/"));
         url.into_iter().chain(Problem::under("redis", self.redis.problems())).collect()
     }
 }
@@ -171,6 +171,9 @@ fn shown(service: &impl Service) -> String {
     service.grpc().map_or_else(String::new, |address| address.to_string())
 }
 
+/// What the names of the environment's overrides begin with.
+pub const PREFIX: &str = "SIMVAULT";
+
 /// Whether a role may run on defaults alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum File {
@@ -195,7 +198,16 @@ where
         file == File::Optional || path.is_some() || arguments.print_config || arguments.check_config,
         "{name} needs --config FILE; deploy/local/{name}.toml is a sample"
     );
-    let config: C = runtime::config::load(path, "SIMVAULT")?;
+    let config: C = runtime::config::load(path, PREFIX).map_err(|error| {
+        // Of a file for another role everything is a mistake, which helps nobody.
+        let others = path.filter(|_| error.names_unknown_key()).map_or_else(Vec::new, roles::that_read);
+        match (path, others.as_slice()) {
+            (Some(path), [other]) => {
+                anyhow::anyhow!("{}: this looks like a file for {other}, not for {name}", path.display())
+            }
+            _ => error.into(),
+        }
+    })?;
     let path = path.map_or_else(|| "defaults".to_owned(), |path| path.display().to_string());
     if arguments.print_config {
         println!("{}", runtime::config::print(&config)?);
@@ -215,6 +227,15 @@ where
             telemetry::serve_metrics(listen, stop.clone()).await.with_context(|| format!("metrics on {listen}"))?;
         }
         role(config, stop).await
+    })
+}
+
+/// An error with its causes, each told once: some errors say their cause themselves.
+pub fn told(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| match cause.to_string() {
+        cause if text.is_empty() => cause,
+        cause if text.contains(&cause) => text,
+        cause => format!("{text}: {cause}"),
     })
 }
 

@@ -1,10 +1,15 @@
 //! Each role: its configuration in, the service started with what it needs, the drain awaited.
 
+use std::path::Path;
+
+use runtime::config::Validate;
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     backends::{self, open_queue, open_store},
-    process::{Core, Edge, Service, until_drained},
+    centre::CentreConfig,
+    process::{Core, Edge, PREFIX, Service, until_drained},
 };
 
 pub async fn inbound_smpp(config: Edge<inbound_smpp::Config>, stop: CancellationToken) -> anyhow::Result<()> {
@@ -45,6 +50,24 @@ pub async fn application_server(
     let queue = open_queue(&config.queue).await?;
     let clock = runtime::clock::system();
     until_drained(application_server::start(config.service, stores.application, queue, clock, stop).await?).await
+}
+
+/// Roles that find no mistake in this file.
+pub fn that_read(path: &Path) -> Vec<&'static str> {
+    fn reads<C: DeserializeOwned + Validate>(path: &Path) -> bool {
+        runtime::config::load::<C>(Some(path), PREFIX).is_ok()
+    }
+    let roles: [(&str, fn(&Path) -> bool); 8] = [
+        ("inbound-smpp", reads::<Edge<inbound_smpp::Config>>),
+        ("inbound-ip", reads::<Edge<inbound_ip::Config>>),
+        ("inbound-data", reads::<Core<inbound_data::Config>>),
+        ("outbound-action", reads::<Core<outbound_action::Config>>),
+        ("outbound-smpp", reads::<Edge<outbound_smpp::Config>>),
+        ("outbound-ip", reads::<Edge<outbound_ip::Config>>),
+        ("application-server", reads::<Core<application_server::Config>>),
+        ("all", reads::<CentreConfig>),
+    ];
+    roles.into_iter().filter(|(_, reads)| reads(path)).map(|(name, _)| name).collect()
 }
 
 /// Nothing but telemetry and store: what a migration needs.

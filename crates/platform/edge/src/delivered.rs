@@ -312,8 +312,12 @@ pub fn log_link_event(link: &str, event: &LinkEvent) {
             events::record(Kind::CommunicationRestored, format!("link {link}: bound to {smsc_system_id}"));
         }
         LinkEvent::Down { reason, retry_in } => {
-            let text = format!("link {link}: {reason}, next attempt in {} ms", retry_in.as_millis());
-            events::record(Kind::CommunicationFailure, text);
+            let text = format!("link {link}: {reason}; next attempt in {:.1} s", retry_in.as_secs_f64());
+            if reason.is_account_refused() {
+                events::log().alarm(Kind::CommunicationFailure, text);
+            } else {
+                events::record(Kind::CommunicationFailure, text);
+            }
         }
         LinkEvent::Alert(alert) => {
             let source = header::digits(&alert.source_addr);

@@ -70,6 +70,10 @@ pub struct LinkSettings {
     /// Longest pause between attempts to bind, up to 1 h. Default 30 s.
     #[serde(with = "duration")]
     pub backoff_max: Duration,
+    /// First pause after the SMSC refused the account (unknown system_id, wrong password, no more binds), 10 ms to 1 h;
+    /// doubled each time up to 5 min, or `backoff_max` if that is longer. Default 10 s: SMSCs lock accounts.
+    #[serde(with = "duration")]
+    pub backoff_refused: Duration,
 }
 
 /// Direction of the bind.
@@ -122,6 +126,7 @@ impl Default for LinkSettings {
             connect: Duration::from_secs(5),
             backoff_min: Duration::from_millis(500),
             backoff_max: Duration::from_secs(30),
+            backoff_refused: Duration::from_secs(10),
         }
     }
 }
@@ -173,6 +178,7 @@ impl LinkSettings {
             connect_timeout: self.connect,
             backoff_min: self.backoff_min,
             backoff_max: self.backoff_max,
+            backoff_refused: self.backoff_refused,
             drain_timeout: drain,
             ..driver
         })
@@ -227,6 +233,7 @@ impl LinkSettings {
                 Problem::duration_range("connect", self.connect, ms(100)..=minute),
                 Problem::duration_range("backoff_min", self.backoff_min, ms(10)..=minute),
                 Problem::duration_range("backoff_max", self.backoff_max, self.backoff_min..=60 * minute),
+                Problem::duration_range("backoff_refused", self.backoff_refused, ms(10)..=60 * minute),
             ]
             .into_iter()
             .flatten(),

@@ -57,6 +57,7 @@ pub fn link(name: &str, address: SocketAddr, bind: Bind) -> LinkSettings {
         source_address: "7788".to_owned(),
         backoff_min: Duration::from_millis(20),
         backoff_max: Duration::from_millis(100),
+        backoff_refused: Duration::from_millis(20),
         ..LinkSettings::default()
     }
 }

@@ -95,6 +95,17 @@ impl EventLog {
             Kind::Arrival => tracing::debug!(event = kind.name(), "{text}"),
             _ => tracing::info!(event = kind.name(), "{text}"),
         }
+        self.keep(kind, text);
+    }
+
+    /// As [`Self::record`], logged as an error: somebody has to do something.
+    pub fn alarm(&self, kind: Kind, text: impl Into<Cow<'static, str>>) {
+        let text = text.into();
+        tracing::error!(event = kind.name(), "{text}");
+        self.keep(kind, text);
+    }
+
+    fn keep(&self, kind: Kind, text: Cow<'static, str>) {
         metrics::counter!("simvault_events_total", "kind" => kind.name()).increment(1);
         let at_micros = (self.clock)();
         let (Some(ring), Some(count)) = (self.rings.get(kind.index()), self.counts.get(kind.index())) else { return };

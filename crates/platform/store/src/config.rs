@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use runtime::config::{Problem, Secret, Validate, duration};
+use runtime::config::{Problem, Secret, Validate, duration, without_secret};
 use serde::{Deserialize, Serialize};
 
 use crate::{ApplicationStore, InboundStore, OutboundStore, Result, postgres::PostgresStore, sqlite::SqliteStore};
@@ -126,13 +126,16 @@ impl Validate for StoreConfig {
         .flatten()
         .collect();
         problems.extend(self.tls.iter().flat_map(|tls| Problem::under("tls", tls.problems())));
-        // The text itself may hold a password: it is not repeated.
         match self.sqlite_path() {
             Some(path) if path.as_os_str().is_empty() => {
                 problems.push(Problem::new("url", "sqlite: without a path", "sqlite:PATH"));
             }
             None if self.url.parse::<tokio_postgres::Config>().is_err() => {
-                problems.push(Problem::new("url", "neither", "sqlite:PATH or postgres://USER@HOST/DATABASE"));
+                problems.push(Problem::new(
+                    "url",
+                    without_secret(&self.url),
+                    "sqlite:PATH or postgres://USER@HOST/DATABASE",
+                ));
             }
             _ => {}
         }

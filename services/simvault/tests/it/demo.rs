@@ -2,6 +2,8 @@
 //! Wireshark reads it.
 
 use std::{
+    io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
@@ -164,4 +166,33 @@ fn dissect(file: &Path, port: &str, arguments: &[&str]) -> Vec<String> {
         .expect("tshark is needed; `cargo xtask test` installs it");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     lines(&output.stdout)
+}
+
+#[test]
+fn a_signal_ends_the_demonstration_and_leaves_nothing_behind() {
+    let folder = Folder::new("stopped");
+    let mut process = Command::new(env!("CARGO_BIN_EXE_simvault"))
+        .args(["demo", "--cards", "4", "--speed", "1", "--plain"])
+        .env("TMPDIR", folder.path())
+        .env_remove("RUST_LOG")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("simvault starts");
+    let mut said = BufReader::new(process.stderr.take().expect("standard error")).lines().map_while(Result::ok);
+    assert!(said.any(|line| line.starts_with("1/4")), "the first act begins");
+    let made: Vec<_> = std::fs::read_dir(folder.path()).expect("folder").flatten().collect();
+    let modes: Vec<u32> =
+        made.iter().map(|made| made.metadata().map_or(0, |made| made.permissions().mode() & 0o777)).collect();
+    assert_eq!(modes, [0o700]);
+    assert!(testkit::signal("TERM", &[process.id()]));
+    assert_eq!(process.wait().expect("it ends").code(), Some(130));
+    assert_eq!(std::fs::read_dir(folder.path()).expect("folder").count(), 0);
+}
+
+#[test]
+fn a_number_that_is_none_is_told_its_range() {
+    let output = demo(&["--lost", "abc"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(lines(&output.stderr).iter().any(|line| line.contains("a whole number, 1 to 50")), "{output:?}");
 }

@@ -113,3 +113,12 @@ fn simvault(arguments: &[&str]) -> Command {
     command.args(arguments).env_remove("RUST_LOG").stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
+
+#[test]
+fn the_file_of_another_role_is_recognised() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/local/inbound-smpp.toml");
+    let file = file.display().to_string();
+    let output = simvault(&["inbound-data", "--config", &file]).output().expect("simvault starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(said, format!("simvault: {file}: this looks like a file for inbound-smpp, not for inbound-data\n"));
+}

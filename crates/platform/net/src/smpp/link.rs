@@ -59,6 +59,9 @@ pub struct LinkConfig {
     /// First and longest pause between attempts; between them it doubles, with jitter of a half. Default 500 ms, 30 s.
     pub backoff_min: Duration,
     pub backoff_max: Duration,
+    /// First pause after the SMSC refused the account: SMSCs lock accounts that try too often. Doubled up to 5 min, or
+    /// `backoff_max` if that is longer. Default 10 s.
+    pub backoff_refused: Duration,
     /// For emptying the window before the unbind when stopping. Default 10 s.
     pub drain_timeout: Duration,
 }
@@ -86,6 +89,7 @@ impl LinkConfig {
             connect_timeout: Duration::from_secs(5),
             backoff_min: Duration::from_millis(500),
             backoff_max: Duration::from_secs(30),
+            backoff_refused: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
         }
     }
@@ -123,15 +127,29 @@ impl std::fmt::Debug for LinkConfig {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DownReason {
-    #[error("cannot connect to {address}")]
+    #[error("cannot connect to {address}: {source}")]
     Connect { address: String, source: io::Error },
-    #[error("the TLS handshake with {address} failed")]
+    #[error("the TLS handshake with {address} failed: {source}")]
     Tls { address: String, source: io::Error },
     /// Wrong system_id or password among others.
-    #[error("the bind was refused with {0}")]
-    BindRefused(CommandStatus),
+    #[error("{address} refused the bind with {status}")]
+    BindRefused { address: String, status: CommandStatus },
     #[error("the session ended: {0}")]
     Closed(CloseReason),
+}
+
+impl DownReason {
+    /// The SMSC does not accept system_id, password or another bind of the account: trying again soon does not help.
+    #[must_use]
+    pub const fn is_account_refused(&self) -> bool {
+        use CommandStatus as S;
+        matches!(self, Self::BindRefused { status: S::ESME_RINVPASWD | S::ESME_RINVSYSID | S::ESME_RBINDFAIL, .. })
+    }
+
+    /// Another server of the SMSC would say the same.
+    const fn is_refused_everywhere(&self) -> bool {
+        self.is_account_refused() && !matches!(self, Self::BindRefused { status: CommandStatus::ESME_RBINDFAIL, .. })
+    }
 }
 
 /// What the link tells its owner. The receiver ends when the link was stopped and is closed.
@@ -215,6 +233,8 @@ impl LinkHandle {
     }
 }
 
+/// Longest pause after a refused account, unless `backoff_max` is longer.
+const BACKOFF_REFUSED_MAX: Duration = Duration::from_secs(300);
 /// A link that was bound so long starts its back-off anew.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 
@@ -257,7 +277,7 @@ impl Keeper {
             throttle_pause: self.config.throttle_pause,
             drain_timeout: self.config.drain_timeout,
         };
-        let mut failures = 0;
+        let (mut failures, mut refusals) = (0, 0);
         let mut attempt = 0;
         while !self.stop.is_cancelled() {
             let addresses = self.config.addresses.len().max(1);
@@ -270,11 +290,22 @@ impl Keeper {
             }
             // An SMSC that binds and hangs up at once is no better than one that refuses.
             failures = if was_bound && began.elapsed() >= STABLE_AFTER { 0 } else { failures + 1 };
+            refusals = match &reason {
+                refused if refused.is_account_refused() => refusals + 1,
+                DownReason::Connect { .. } | DownReason::Tls { .. } => refusals,
+                _ => 0,
+            };
             // The next address at once; a pause only after every one was tried.
-            let retry_in =
-                if !was_bound && !attempt.is_multiple_of(addresses) { Duration::ZERO } else { self.pause(failures) };
+            let others = !was_bound && !attempt.is_multiple_of(addresses);
+            let retry_in = match &reason {
+                refused if refused.is_refused_everywhere() => self.pause_of_refused(refusals),
+                _ if others => Duration::ZERO,
+                refused if refused.is_account_refused() => self.pause_of_refused(refusals),
+                _ => self.pause(failures),
+            };
             metrics::counter!("simvault_smpp_link_down_total", "link" => self.config.name.clone()).increment(1);
-            tracing::warn!(link = self.config.name, %reason, ?retry_in, "SMPP link is down");
+            // The owner is told, and logs it.
+            tracing::debug!(link = self.config.name, %reason, ?retry_in, "SMPP link is down");
             let (stop, events) = (self.stop.clone(), self.events.clone());
             let wait = async move {
                 // An owner that dropped the receiver only wants to send.
@@ -300,7 +331,7 @@ impl Keeper {
             Some(Err(source)) => return (DownReason::Connect { address, source }, false),
             None => return (DownReason::Closed(CloseReason::Unbound), false),
         };
-        let Some(tls) = &config.tls else { return self.session(settings, tcp).await };
+        let Some(tls) = &config.tls else { return self.session(settings, tcp, address).await };
         let handshake = async {
             let name = ServerName::try_from(tls.server_name.clone())
                 .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
@@ -310,13 +341,13 @@ impl Keeper {
                 .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         };
         match refuse_during(&mut self.mailbox, &stop, handshake).await {
-            Some(Ok(stream)) => self.session(settings, stream).await,
+            Some(Ok(stream)) => self.session(settings, stream, address).await,
             Some(Err(source)) => (DownReason::Tls { address, source }, false),
             None => (DownReason::Closed(CloseReason::Unbound), false),
         }
     }
 
-    async fn session<S>(&mut self, settings: &Settings, stream: S) -> (DownReason, bool)
+    async fn session<S>(&mut self, settings: &Settings, stream: S, address: String) -> (DownReason, bool)
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite,
     {
@@ -327,7 +358,7 @@ impl Keeper {
             Some(match event {
                 ConnectionEvent::Bound { kind, peer_system_id, interface_version } => {
                     bound_gauge.set(1.0);
-                    tracing::info!(link = name, ?kind, smsc = %peer_system_id, "SMPP link is bound");
+                    tracing::debug!(link = name, ?kind, smsc = %peer_system_id, "SMPP link is bound");
                     LinkEvent::Bound { kind, smsc_system_id: peer_system_id, interface_version }
                 }
                 ConnectionEvent::Message { token, message } => LinkEvent::Deliver { token, message },
@@ -337,13 +368,20 @@ impl Keeper {
         let mut connection = Connection::new(settings, &mut self.mailbox, &self.events, wrap);
         connection.bind(self.config.kind, self.bind.clone());
         let reason = match connection.run(stream, None, &self.stop).await {
-            CloseReason::BindRefused(status) => DownReason::BindRefused(status),
+            CloseReason::BindRefused(status) => DownReason::BindRefused { address, status },
             reason => DownReason::Closed(reason),
         };
         gauge.set(0.0);
-        let counters = connection.counters();
-        if counters.malformed + counters.unknown_commands + counters.unexpected_responses > 0 {
-            tracing::warn!(link = self.config.name, ?counters, "the SMSC sent what we do not understand");
+        let smpp::session::Counters { malformed, unknown_commands, unexpected_responses, .. } = *connection.counters();
+        if malformed + unknown_commands + unexpected_responses > 0 {
+            let link = &self.config.name;
+            tracing::warn!(
+                link,
+                malformed,
+                unknown_commands,
+                unexpected_responses,
+                "the SMSC sent what we do not understand"
+            );
         }
         (reason, connection.was_bound)
     }
@@ -352,6 +390,12 @@ impl Keeper {
     fn pause(&self, failures: u32) -> Duration {
         let doubled = self.config.backoff_min.saturating_mul(1 << failures.saturating_sub(1).min(16));
         doubled.min(self.config.backoff_max).mul_f64(rand::random_range(0.5..=1.0))
+    }
+
+    /// Doubles with every refusal; varied upwards, so that it is never shorter than what an operator set.
+    fn pause_of_refused(&self, refusals: u32) -> Duration {
+        let doubled = self.config.backoff_refused.saturating_mul(1 << refusals.saturating_sub(1).min(16));
+        doubled.min(self.config.backoff_max.max(BACKOFF_REFUSED_MAX)).mul_f64(rand::random_range(1.0..=1.25))
     }
 }
 

@@ -358,7 +358,9 @@ where
         () = cut.cancelled() => None,
     };
     let reason = reason.unwrap_or_else(|| connection.abandon());
-    tracing::info!(%peer_address, %reason, counters = ?connection.counters(), "ESME is gone");
+    let smpp::session::Counters { pdus_received, malformed, unknown_commands, throttled, timeouts, .. } =
+        *connection.counters();
+    tracing::info!(%peer_address, %reason, pdus_received, malformed, unknown_commands, throttled, timeouts, "ESME is gone");
     if let Some(peer) = handle() {
         front.give_back(&peer.about.system_id);
         // An owner that dropped the receiver is not interested.

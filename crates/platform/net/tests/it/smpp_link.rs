@@ -136,12 +136,16 @@ async fn wrong_credentials_are_refused_by_name_and_tried_again() {
         let mut config = link_config(server.address());
         config.system_id = system_id.to_owned();
         config.password = password.to_owned();
+        config.backoff_refused = Duration::from_millis(20);
         let stop = CancellationToken::new();
         let (link, mut events) = SmppLink::start(config, stop.clone()).unwrap();
-        for _ in 0..2 {
+        // SMSCs lock accounts that try too often: the pause is the one set at least, and doubles.
+        for pause in [20, 40] {
             let event = events.recv().await;
+            let least = Duration::from_millis(pause);
+            assert!(matches!(&event, Some(LinkEvent::Down { retry_in, .. }) if *retry_in >= least), "{event:?}");
             assert!(
-                matches!(&event, Some(LinkEvent::Down { reason: DownReason::BindRefused(status), .. }) if *status == expected),
+                matches!(&event, Some(LinkEvent::Down { reason: DownReason::BindRefused { status, .. }, .. }) if *status == expected),
                 "{event:?}"
             );
         }
@@ -160,8 +164,9 @@ async fn a_bind_beyond_the_limit_is_refused() {
     let pair = pair(config, |_| {}).await;
     let second_stop = CancellationToken::new();
     let (_second, mut events) = SmppLink::start(link_config(pair.server.address()), second_stop.clone()).unwrap();
-    let refused = DownReason::BindRefused(CommandStatus::ESME_RBINDFAIL).to_string();
-    assert!(matches!(events.recv().await, Some(LinkEvent::Down { reason, .. }) if reason.to_string() == refused));
+    let Some(LinkEvent::Down { reason, retry_in }) = events.recv().await else { panic!("it is bound") };
+    assert_eq!(reason.to_string(), format!("{} refused the bind with ESME_RBINDFAIL", pair.server.address()));
+    assert!(retry_in >= Duration::from_secs(10), "{retry_in:?}");
     second_stop.cancel();
     stop(pair).await;
 }

@@ -8,7 +8,7 @@ use toml::{
     de::{DeArray, DeString, DeTable, DeValue},
 };
 
-use super::{ConfigError, Mistake, Validate, secret};
+use super::{ConfigError, Mistake, Validate, explain::explain, secret};
 
 /// A configuration file is at most this long, octets.
 const FILE_MAX: u64 = 1 << 20;
@@ -48,10 +48,20 @@ pub fn load_from<T: DeserializeOwned + Validate>(
     prefix: &str,
 ) -> Result<T, ConfigError> {
     let (mut table, syntax) = DeTable::parse_recoverable(text);
-    let mut source = Source { place, text, overrides: overrides(environment, prefix), mistakes: Vec::new() };
+    let mut source = Source {
+        place,
+        text,
+        overrides: overrides(environment, prefix),
+        mistakes: Vec::new(),
+        broken_lines: Vec::new(),
+    };
     for error in syntax {
         let span = error.span().unwrap_or(0..0);
-        source.note(span, String::new(), error.message());
+        let line = source.line(&span);
+        if !source.broken_lines.contains(&line) {
+            source.broken_lines.push(line);
+            source.note(span, String::new(), error.message());
+        }
     }
     for index in 0..source.overrides.len() {
         source.apply(index, table.get_mut());
@@ -61,9 +71,12 @@ pub fn load_from<T: DeserializeOwned + Validate>(
     if let Some(config) = config {
         for problem in config.problems() {
             let path: Vec<&str> = problem.key.split('.').collect();
-            let known = source.mistakes.iter().any(|mistake| mistake.key == problem.key);
-            if !known {
-                let span = locate(whole.get_ref(), &path);
+            let known = source.mistakes.iter().any(|(_, mistake)| mistake.key == problem.key);
+            let span = locate(whole.get_ref(), &path);
+            // What is missing may stand where the syntax is broken; what was made up there has no span.
+            let is_nowhere = |span: &Range<usize>| span.is_empty() && source.override_at(span).is_none();
+            let follows = !source.broken_lines.is_empty() && span.as_ref().is_none_or(is_nowhere);
+            if !known && !follows {
                 let text = format!("found {}, accepted: {}", problem.found, problem.accepted);
                 source.note(span.unwrap_or(usize::MAX..usize::MAX), problem.key, &text);
             }
@@ -72,7 +85,9 @@ pub fn load_from<T: DeserializeOwned + Validate>(
             return Ok(config);
         }
     }
-    Err(ConfigError { mistakes: source.mistakes })
+    let mut mistakes = source.mistakes;
+    mistakes.sort_by_key(|(start, _)| *start);
+    Err(ConfigError { mistakes: mistakes.into_iter().map(|(_, mistake)| mistake).collect() })
 }
 
 /// A variable of the environment that overrides a key. What it means depends on the type of the setting, which is
@@ -123,7 +138,10 @@ struct Source<'a> {
     place: &'a str,
     text: &'a str,
     overrides: Vec<Override<'a>>,
-    mistakes: Vec<Mistake>,
+    /// Each with the start of its span, by which they are ordered: the file's lines, then overrides.
+    mistakes: Vec<(usize, Mistake)>,
+    /// Lines whose syntax is wrong: what else is wrong there only follows.
+    broken_lines: Vec<usize>,
 }
 
 impl<'a> Source<'a> {
@@ -132,11 +150,20 @@ impl<'a> Source<'a> {
             Some(index) => self.overrides.get(index).map_or_else(String::new, |one| one.variable.to_owned()),
             None if span.start > self.text.len() => self.place.to_owned(),
             None => {
-                let before = self.text.get(..span.start).unwrap_or_default();
-                format!("{}:{}", self.place, before.matches('\n').count().saturating_add(1))
+                let line = self.line(&span);
+                if !key.is_empty() && self.broken_lines.contains(&line) {
+                    return;
+                }
+                format!("{}:{line}", self.place)
             }
         };
-        self.mistakes.push(Mistake { place, key, text: text.trim().replace('\n', ", ") });
+        self.mistakes.push((span.start, Mistake { place, key, text: text.trim().replace('\n', ", ") }));
+    }
+
+    /// Counted from 1.
+    fn line(&self, span: &Range<usize>) -> usize {
+        let before = self.text.get(..span.start).unwrap_or_default();
+        before.matches('\n').count().saturating_add(1)
     }
 
     fn override_at(&self, span: &Range<usize>) -> Option<usize> {
@@ -183,10 +210,20 @@ impl<'a> Source<'a> {
                 Some(one) if one.reading().is_none() => first_reading::<T>(table, one, &span, error.message()),
                 _ => error.message().to_owned(),
             };
+            let text = explain(&text, text_at(table.get_ref(), &path));
             self.note(span, path.join("."), &text);
             remove_in_table(table.get_mut(), &path);
         }
         None
+    }
+}
+
+/// The text that stands at a key.
+fn text_at<'t>(table: &'t DeTable<'_>, path: &[String]) -> Option<&'t str> {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match value_at(table, &path)?.get_ref() {
+        DeValue::String(text) => Some(text),
+        _ => None,
     }
 }
 
@@ -279,6 +316,10 @@ fn find_value(value: &Spanned<DeValue<'_>>, span: &Range<usize>) -> Option<(Vec<
 }
 
 fn locate(table: &DeTable<'_>, path: &[&str]) -> Option<Range<usize>> {
+    value_at(table, path).map(Spanned::span)
+}
+
+fn value_at<'t, 'a>(table: &'t DeTable<'a>, path: &[&str]) -> Option<&'t Spanned<DeValue<'a>>> {
     let (key, rest) = path.split_first()?;
     let mut value = table.iter().find(|(name, _)| name.get_ref() == key)?.1;
     for key in rest {
@@ -288,7 +329,7 @@ fn locate(table: &DeTable<'_>, path: &[&str]) -> Option<Range<usize>> {
             _ => return None,
         };
     }
-    Some(value.span())
+    Some(value)
 }
 
 fn remove_in_table(table: &mut DeTable<'_>, path: &[String]) {

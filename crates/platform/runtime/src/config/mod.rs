@@ -3,6 +3,7 @@
 //! environment. Start with [`load`]; ranges are checked by the struct's own [`Validate`].
 
 pub mod duration;
+mod explain;
 mod load;
 mod secret;
 #[cfg(test)]
@@ -11,7 +12,7 @@ mod tests;
 use std::fmt;
 
 pub use load::{load, load_from};
-pub use secret::{Secret, hide_password, without_password};
+pub use secret::{Secret, hide_password, without_password, without_secret};
 use serde::Serialize;
 
 /// A value that is of the right type and still not acceptable.
@@ -66,6 +67,13 @@ pub struct ConfigError {
     pub mistakes: Vec<Mistake>,
 }
 
+impl ConfigError {
+    /// A key that the role does not have: a typo, or the file of another role.
+    pub fn names_unknown_key(&self) -> bool {
+        self.mistakes.iter().any(|mistake| mistake.text.starts_with(explain::UNKNOWN_KEY))
+    }
+}
+
 /// One mistake, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
@@ -88,7 +96,8 @@ impl fmt::Display for Mistake {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "configuration: {} mistake(s)", self.mistakes.len())?;
+        let count = self.mistakes.len();
+        write!(f, "configuration: {count} mistake{}", if count == 1 { "" } else { "s" })?;
         self.mistakes.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
     }
 }

@@ -86,6 +86,12 @@ pub fn without_password(text: &str) -> String {
     }
 }
 
+/// A text that is no URL, to show: not repeated where it may hold a password.
+pub fn without_secret(text: &str) -> String {
+    let may_hold_one = text.contains('@') || text.to_ascii_lowercase().contains("pass");
+    if may_hold_one { "another form (not shown: it may hold a password)".to_owned() } else { format!("{text:?}") }
+}
+
 /// The file's text without the line end that editors add.
 fn read(path: &Path) -> Result<String, String> {
     let describe = |error: std::io::Error| format!("cannot read the secret's file {}: {error}", path.display());
@@ -98,7 +104,15 @@ fn read(path: &Path) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::without_password;
+    use super::{without_password, without_secret};
+
+    #[test]
+    fn a_text_that_is_no_url_is_shown_unless_it_may_hold_a_password() {
+        assert_eq!(without_secret("mysql://one/db"), "\"mysql://one/db\"");
+        for text in ["mysql://user:hush@one/db", "one; Password=hush"] {
+            assert!(!without_secret(text).contains("hush"));
+        }
+    }
 
     #[test]
     fn passwords_within_urls_are_not_shown() {

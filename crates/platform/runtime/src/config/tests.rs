@@ -71,11 +71,11 @@ fn five_mistakes_are_reported_together() {
     let found = mistakes(text, &[]);
     assert_eq!(found.len(), 5, "{found:#?}");
     for (line, key, says) in [
-        (1, "listen", "socket address"),
+        (1, "listen", "found \"nowhere\", accepted: ADDRESS:PORT"),
         (2, "colour", "unknown field"),
         (4, "smpp.window", "found 5000, accepted: 1 to 1000"),
         (5, "smpp.enquire_link", "accepted: a whole number with its unit"),
-        (7, "smpp.links.0.port", "expected u16"),
+        (7, "smpp.links.0.port", "found string \"high\", accepted: a whole number, 0 to 65535"),
     ] {
         let start = format!("simvault.toml:{line}: {key}: ");
         assert!(
@@ -83,6 +83,31 @@ fn five_mistakes_are_reported_together() {
             "{start} in {found:#?}"
         );
     }
+}
+
+#[test]
+fn mistakes_come_in_the_order_of_the_lines_and_a_typo_is_told_what_was_meant() {
+    let text = "listn = \"127.0.0.1:80\"\n[smpp]\nwindow = 5000\nenquire_link = \"soon\"\nsystem_di = \"a\"\n";
+    let error = from(text, &[("SIMVAULT__SMPP__PASSWORD__X", "y")]).expect_err("there are mistakes");
+    let starts: Vec<&str> = error.mistakes.iter().map(|mistake| mistake.place.as_str()).collect();
+    let expected = ["simvault.toml:1", "simvault.toml:3", "simvault.toml:4", "simvault.toml:5"];
+    assert_eq!(starts.get(..4), Some(&expected[..]), "{error}");
+    assert!(
+        error.to_string().contains("did you mean `listen`?") && error.to_string().contains("did you mean `system_id`?")
+    );
+    assert!(error.names_unknown_key());
+    let one = from("[smpp]\nwindow = 0\n", &[]).expect_err("a mistake");
+    assert_eq!(
+        one.to_string(),
+        "configuration: 1 mistake\n  simvault.toml:2: smpp.window: found 0, accepted: 1 to 1000"
+    );
+    assert!(!one.names_unknown_key());
+}
+
+#[test]
+fn what_only_follows_from_a_mistake_of_syntax_is_not_told() {
+    let found = mistakes("[smpp]\nwindow = = 5000\n", &[]);
+    assert_eq!(found.len(), 1, "{found:#?}");
 }
 
 #[test]
@@ -124,7 +149,9 @@ fn a_wrong_override_names_its_variable() {
     );
     assert_eq!(found.len(), 3, "{found:#?}");
     assert!(
-        found.iter().any(|one| one.starts_with("SIMVAULT__SMPP__WINDOW: smpp.window: ") && one.contains("u16")),
+        found
+            .iter()
+            .any(|one| one.starts_with("SIMVAULT__SMPP__WINDOW: smpp.window: ") && one.contains("a whole number")),
         "{found:#?}"
     );
     assert!(
