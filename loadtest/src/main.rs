@@ -13,7 +13,13 @@ use loadtest::{
 };
 
 #[derive(Parser)]
-#[command(name = "loadtest", version, about = "Measures and torments a Simvault centre made of real processes")]
+#[command(
+    name = "loadtest",
+    // As a developer calls it.
+    bin_name = "cargo xtask",
+    version,
+    about = "Measures and torments a Simvault centre made of real processes"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -93,6 +99,7 @@ struct BenchArguments {
     /// Length of one round
     #[arg(long, default_value_t = 3)]
     seconds: u64,
+    /// Rounds of each measurement
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Fewer cards, two rounds; nothing is written
@@ -122,13 +129,16 @@ impl Program {
 }
 
 fn main() -> ExitCode {
+    let command = Arguments::parse().command;
+    // The supervisor's log tells of every process that died and is started again.
+    let default = if matches!(command, Command::Supervise(_)) { "warn,loadtest::topology=info" } else { "warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let done = match Arguments::parse().command {
+    let done = match command {
         Command::Bench(arguments) => run(bench(arguments)),
         Command::Faults(arguments) => run(faults(arguments)),
-        Command::Up(arguments) => arguments.config().and_then(|config| tell(up::up(&config))),
+        Command::Up(arguments) => run(async move { tell(up::up(&arguments.config()?).await) }),
         Command::Down => up_folder().and_then(|folder| tell(up::down(&folder))),
         Command::Supervise(arguments) => run(async move {
             up::supervise(&arguments.config()?).await?;

@@ -5,7 +5,9 @@
 //! contacts, until SIGTERM; [`down`] sends that. All files are in the folder that each is given.
 
 use std::{
+    collections::HashMap,
     fs,
+    net::SocketAddr,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -29,6 +31,8 @@ const PID_FILE: &str = "supervisor.pid";
 /// What runs where; there once everything is ready.
 const READY_FILE: &str = "ready.txt";
 const LOG_FILE: &str = "supervisor.log";
+/// How often it is looked whether something has happened.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// For everything to start, and for the demonstration.
 const READY_WITHIN: Duration = Duration::from_secs(600);
 /// For everything to drain.
@@ -48,8 +52,9 @@ pub struct UpConfig {
 /// Starts the supervisor and waits until it is ready; what to tell the user.
 ///
 /// # Errors
-/// It ends or is not ready within ten minutes, or a card differs from its book; the end of its log.
-pub fn up(config: &UpConfig) -> Result<String> {
+/// It ends or is not ready within ten minutes, or a card differs from its book; the end of its log. SIGINT, which leaves
+/// it to start.
+pub async fn up(config: &UpConfig) -> Result<String> {
     let ready = config.folder.join(READY_FILE);
     if let Some(pid) = running(&config.folder) {
         let table = fs::read_to_string(&ready).unwrap_or_else(|_| "It is still starting.\n".to_owned());
@@ -70,6 +75,7 @@ pub fn up(config: &UpConfig) -> Result<String> {
     supervisor.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
     let mut child = supervisor.spawn().context("the supervisor does not start")?;
     fs::write(config.folder.join(PID_FILE), child.id().to_string())?;
+    let interrupted = runtime::stop::on_signal()?;
     let began = Instant::now();
     let mut told = 0;
     while !ready.exists() {
@@ -90,7 +96,12 @@ pub fn up(config: &UpConfig) -> Result<String> {
                 config.folder.display()
             );
         }
-        std::thread::sleep(Duration::from_millis(50));
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_INTERVAL) => {}
+            () = interrupted.cancelled() => {
+                bail!("interrupted: still starting in the background; `cargo xtask down` stops it");
+            }
+        }
     }
     Ok(fs::read_to_string(&ready)?)
 }
@@ -100,14 +111,30 @@ pub fn up(config: &UpConfig) -> Result<String> {
 /// # Errors
 /// It does not end within a minute and a half.
 pub fn down(folder: &Path) -> Result<String> {
-    let Some(pid) = running(folder) else { return Ok("Nothing runs.\n".to_owned()) };
+    let Some(pid) = running(folder) else {
+        clear(folder)?;
+        return Ok("Nothing runs.\n".to_owned());
+    };
     terminate(pid);
     let began = Instant::now();
     while running(folder).is_some() {
         ensure!(began.elapsed() < DOWN_WITHIN, "process {pid} has not ended {DOWN_WITHIN:?} after SIGTERM");
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(LOOK_INTERVAL);
     }
-    Ok(format!("Stopped and drained in {:.1} s.\n", began.elapsed().as_secs_f64()))
+    clear(folder)?;
+    let took = began.elapsed().as_secs_f64();
+    Ok(format!("Stopped and drained in {took:.1} s. The logs stay in {}.\n", folder.display()))
+}
+
+/// Removes everything but the logs: settings, the process id, and the password and the key of this time.
+fn clear(folder: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.is_file() && path.extension().is_none_or(|extension| extension != "log") {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The supervisor's process id, if it lives.
@@ -144,17 +171,23 @@ pub async fn supervise(config: &UpConfig) -> Result<()> {
         played = play(config, &topology, &smsc, phones, &certificates) => played?,
         () = signal.cancelled() => bail!("stopped before the demonstration was over"),
     };
-    let text = describe(&topology, &smsc.address().to_string(), config, &played.report.text);
     ensure!(played.report.is_identical(), "cards differ from their books\n{}", played.report.text);
-    // In one step, for whoever waits reads it as soon as it is there.
-    let (unfinished, ready) = (config.folder.join("ready.new"), config.folder.join(READY_FILE));
-    fs::write(&unfinished, text)?;
-    fs::rename(&unfinished, &ready)?;
+    let ready = config.folder.join(READY_FILE);
+    let mut told = String::new();
+    let mut look = tokio::time::interval(Duration::from_secs(1));
     let mut owners = tokio::time::interval(OWNER_INTERVAL / config.demo.cards.max(1));
     owners.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = owners.tick() => played.live(),
+            _ = look.tick() => {
+                // Again when a process died or is another one.
+                let text = describe(&topology, smsc.address(), config, &played.report.text);
+                if text != told {
+                    tell(&ready, &text)?;
+                    told = text;
+                }
+            }
             () = signal.cancelled() => break,
         }
     }
@@ -163,6 +196,13 @@ pub async fn supervise(config: &UpConfig) -> Result<()> {
     let killed = topology.stop(Duration::from_secs(40)).await?;
     ensure!(killed.is_empty(), "not stopped 40 s after SIGTERM: {}", killed.join(", "));
     Ok(())
+}
+
+/// In one step, for whoever waits reads it as soon as it is there.
+fn tell(ready: &Path, text: &str) -> Result<()> {
+    let unfinished = ready.with_extension("new");
+    fs::write(&unfinished, text)?;
+    Ok(fs::rename(&unfinished, ready)?)
 }
 
 /// The same acts as `cargo demo`, on the processes.
@@ -189,35 +229,44 @@ async fn play(
     demo::play(&config.demo, smsc.clone(), phones, access, None).await
 }
 
-/// What runs where, and how to look at it.
-fn describe(topology: &Topology, smsc: &str, config: &UpConfig, report: &str) -> String {
+/// What runs where now, and how to look at it.
+fn describe(topology: &Topology, smsc: SocketAddr, config: &UpConfig, report: &str) -> String {
     let mut table = Table::new(&["what", "process", "gRPC", "metrics", "cards"]);
-    let running: std::collections::HashMap<String, u32> = topology.keeper().running().into_iter().collect();
+    let running: HashMap<String, u32> = topology.keeper().running().into_iter().collect();
     for service in SERVICES {
         for (replica, ports) in (1..).zip(topology.ports().get(service).into_iter().flatten()) {
             let name = format!("{service}-{replica}");
-            let pid = running.get(&name).map(u32::to_string).unwrap_or_default();
+            let pid = running.get(&name).map_or_else(|| "–".to_owned(), u32::to_string);
             let cards = if service == "inbound-ip" { format!("127.0.0.1:{}", ports.cards) } else { String::new() };
             let metrics = format!("http://127.0.0.1:{}/metrics", ports.metrics);
             table.row([name, pid, format!("127.0.0.1:{}", ports.grpc), metrics, cards]);
         }
     }
-    let url = topology.store_url();
-    table.row(["Postgres".to_owned(), topology.postgres().pid().to_string(), url]);
-    let url = topology.redis().url();
-    table.row(["Redis".to_owned(), topology.redis().pid().to_string(), url]);
-    table.row(["SMSC simulator and cards".to_owned(), std::process::id().to_string(), smsc.to_owned()]);
-    let server = topology.ports().get("application-server").and_then(|replicas| replicas.first());
-    let server = server.map(|ports| format!("http://127.0.0.1:{}", ports.grpc)).unwrap_or_default();
+    let mut others = Table::new(&["around it", "process", "where"]);
+    // One lock at a time: the row's guard lives as long as its line.
+    let (store, queue) = (topology.store_url(), topology.redis().url());
+    others.row(["Postgres".to_owned(), topology.postgres().pid().to_string(), store]);
+    others.row(["Redis".to_owned(), topology.redis().pid().to_string(), queue]);
+    others.row(["SMSC simulator and cards".to_owned(), std::process::id().to_string(), smsc.to_string()]);
+    let servers: Vec<String> = topology.ports().get("application-server").into_iter().flatten().map(url).collect();
+    let (first, others_like_it) = servers.split_first().map_or((String::new(), String::new()), |(first, rest)| {
+        (first.clone(), rest.iter().map(|url| format!(", or {url}")).collect())
+    });
     let simvaultctl = config.simvault.with_file_name("simvaultctl");
     let simvaultctl = simvaultctl.display();
     format!(
-        "{report}\n\n{}\n\n{} cards, each changes a contact about every {} s.\n\n\
-         Look at it with simvaultctl:\n\n  export SIMVAULT_SERVER={server}\n  {simvaultctl} --help\n  {simvaultctl} queues\n\nLogs and settings: {}\n\
-         Stop it with `cargo xtask down`.\n",
+        "{report}\n\n{}\n\n{}\n\n{} cards, each changes a contact about every {} s.\n\n\
+         Look at it with simvaultctl, which asks one application server ({first}{others_like_it}):\n\n  \
+         export SIMVAULT_SERVER={first}\n  {simvaultctl} --help\n  {simvaultctl} queues\n\n\
+         Logs and settings: {}\nStop it with `cargo xtask down`.\n",
         table.render(),
+        others.render(),
         config.demo.cards,
         OWNER_INTERVAL.as_secs(),
         config.folder.display(),
     )
+}
+
+fn url(ports: &Ports) -> String {
+    format!("http://127.0.0.1:{}", ports.grpc)
 }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Simvault's own commands", disable_help_subcommand = true)]
+#[command(name = "xtask", bin_name = "cargo xtask", about = "Simvault's own commands", disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -38,20 +38,26 @@ enum Command {
         tests: bool,
     },
     /// Backs up, loses and restores a few hundred virtual cards, in one process
+    #[command(disable_help_flag = true)]
     Demo(Passed),
     /// Starts the whole centre on real Postgres and Redis, two replicas of each service
+    #[command(disable_help_flag = true)]
     Up(Passed),
     /// Stops what `up` started
+    #[command(disable_help_flag = true)]
     Down(Passed),
     /// Kills processes of the `up` topology under load and accounts for every message
+    #[command(disable_help_flag = true)]
     Faults(Passed),
     /// CPU per message, rates and latencies, written to docs/performance.md
+    #[command(disable_help_flag = true)]
     Bench(Passed),
 }
 
+/// What another program takes, `--help` too: only that program knows its options.
 #[derive(clap::Args)]
 struct Passed {
-    /// Handed on to the command; `-- --help` lists what it takes
+    /// Handed on to the command
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }

@@ -23,6 +23,13 @@ pub fn target() -> PathBuf {
 pub fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root());
+    // What `cargo run` tells us of our own package: ring's build script looks at it, and a build with other values than
+    // those of a plain `cargo build` would compile ring again, and all that needs it.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+            cargo.env_remove(name);
+        }
+    }
     cargo
 }
 
@@ -38,7 +45,7 @@ pub fn check(command: &mut Command) -> Result<()> {
 
 /// Builds and runs `simvault NAME ARGUMENTS`, and ends with its exit status.
 pub fn run_simvault(name: &str, arguments: &[String]) -> Result<()> {
-    check(cargo().args(["build", "--package", "simvault"]))?;
+    check(&mut build())?;
     let program = built("debug", "simvault")?;
     end_with(Command::new(program).arg(name).args(arguments))
 }
@@ -46,11 +53,21 @@ pub fn run_simvault(name: &str, arguments: &[String]) -> Result<()> {
 /// Builds the binaries with optimisation and runs `loadtest NAME ARGUMENTS`; `--plant NAME` makes it run services with a
 /// planted fault.
 pub fn run_loadtest(name: &str, arguments: &[String]) -> Result<()> {
-    if name != "down" && !arguments.iter().any(|argument| argument == "--help") {
-        packages::ensure(packages::TOPOLOGY)?;
+    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+        // Nobody waits for an optimised build to read what there is.
+        check(&mut build())?;
+        return end_with(Command::new(built("debug", "loadtest")?).arg(name).args(arguments));
     }
+    if name == "down"
+        && let Ok(program) = built("release", "loadtest")
+    {
+        // What started it can stop it: nobody waits for a build because a source has changed since.
+        return end_with(Command::new(program).arg(name).args(arguments).current_dir(root()));
+    }
+    packages::ensure(packages::TOPOLOGY)?;
     let (plant, arguments) = take_plant(arguments)?;
     let services = plant.map(|plant| planted(&plant)).transpose()?;
+    eprintln!("building with optimisation, into target/release: the first time takes some minutes, then seconds");
     check(&mut optimised_build())?;
     let program = built("release", "loadtest")?;
     let mut run = Command::new(program);
@@ -62,9 +79,15 @@ pub fn run_loadtest(name: &str, arguments: &[String]) -> Result<()> {
 }
 
 /// All of it at once: fewer packages would mean other features of the dependencies, and building those again.
-fn optimised_build() -> Command {
+pub fn build() -> Command {
     let mut build = cargo();
-    build.args(["build", "--release", "--package", "simvault", "--package", "simvaultctl", "--package", "loadtest"]);
+    build.args(["build", "--package", "simvault", "--package", "simvaultctl", "--package", "loadtest"]);
+    build
+}
+
+fn optimised_build() -> Command {
+    let mut build = build();
+    build.arg("--release");
     build
 }
 

@@ -18,15 +18,7 @@ pub fn run(only: &[String]) -> Result<()> {
         eprintln!("missing: {error:#}");
     }
     // The tests of the topology start the real binaries; cargo would not build those of other packages for them.
-    shell::check(shell::cargo().args([
-        "build",
-        "--package",
-        "simvault",
-        "--package",
-        "simvaultctl",
-        "--package",
-        "loadtest",
-    ]))?;
+    shell::check(&mut shell::build())?;
     let mut tally = Tally::default();
     let status = run_cargo_test(only, &mut tally)?;
     if only.is_empty() {

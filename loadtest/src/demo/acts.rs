@@ -16,13 +16,15 @@ use proto::centre::{
 use tonic::transport::{Channel, Endpoint};
 
 use super::{
-    CARD_EXTENSIONS, CARD_RECORDS, DemoOptions, Phones, bar,
+    CARD_EXTENSIONS, CARD_RECORDS, DemoOptions, Phones,
     books::{Books, CardBook, Records},
     card,
+    progress::Progress,
 };
 use crate::{
     fleet::{Fleet, Phone, Subscription},
     people::People,
+    table::thousands,
 };
 
 /// Accounts in one call.
@@ -57,6 +59,8 @@ pub struct Stage {
     pub client: Client,
     pub number: String,
     pub phones: Phones,
+    /// Phones with the cards that were lost, by their places among the phones: what they did counts.
+    pub gone: Vec<(usize, Arc<Phone>)>,
 }
 
 /// What the comparison found.
@@ -118,16 +122,15 @@ impl Stage {
 
     /// Waits until every card has sent everything and was acknowledged.
     pub async fn settle(&mut self, title: &str, act: u8) -> anyhow::Result<()> {
-        let bar = bar(&self.options, act, title, self.phones.len() as u64);
+        let mut progress = Progress::new(&self.options, act, title, self.phones.len() as u64);
         let open = |phone: &&Arc<Phone>| phone.with(|station| station.pending());
         let mut moved = (usize::MAX, u64::MAX, Instant::now());
         loop {
             let waiting = self.phones.iter().filter(open).count();
-            let sent: u64 =
-                self.phones.iter().map(|phone| phone.with(|station| station.statistics().records_backed_up)).sum();
-            bar.set_position((self.phones.len() - waiting) as u64);
+            let sent = self.sum(|_| true, |statistics| statistics.records_backed_up);
+            progress.show((self.phones.len() - waiting) as u64, &format!("{} changes stored", thousands(sent)));
             if waiting == 0 {
-                bar.finish();
+                progress.finish();
                 return Ok(());
             }
             if (waiting, sent) != (moved.0, moved.1) {
@@ -172,7 +175,7 @@ impl Stage {
             let blank = card(&self.number, bearer(index));
             let phone = self.fleet.add(subscription, blank);
             if let Some(place) = self.phones.get_mut(at) {
-                *place = phone;
+                self.gone.push((at, std::mem::replace(place, phone)));
             }
             let is_early = restores.len() % 2 == 1;
             let request = centre::RestoreRequest {
@@ -189,7 +192,7 @@ impl Stage {
 
     /// Waits until no restore is open any more.
     pub async fn await_restores(&mut self, lost: &[usize], act: u8) -> anyhow::Result<()> {
-        let bar = bar(&self.options, act, "restoring", lost.len() as u64);
+        let mut progress = Progress::new(&self.options, act, "restoring", lost.len() as u64);
         let mut open: Vec<usize> = lost.to_vec();
         let mut moved = (u64::MAX, Instant::now());
         while !open.is_empty() {
@@ -200,9 +203,8 @@ impl Stage {
                 }
             }
             open = still;
-            bar.set_position((lost.len() - open.len()) as u64);
-            let written: u64 =
-                self.phones.iter().map(|phone| phone.with(|station| station.statistics().records_restored)).sum();
+            let written = self.sum(|_| true, |statistics| statistics.records_restored);
+            progress.show((lost.len() - open.len()) as u64, &format!("{} records restored", thousands(written)));
             if written != moved.0 {
                 moved = (written, Instant::now());
             }
@@ -211,8 +213,16 @@ impl Stage {
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
-        bar.finish();
+        progress.finish();
         Ok(())
+    }
+
+    /// What the cards at these places did, lost ones too.
+    pub fn sum(&self, places: impl Fn(usize) -> bool, value: fn(&mobile::Statistics) -> u64) -> u64 {
+        let present = self.phones.iter().enumerate();
+        let gone = self.gone.iter().map(|(at, phone)| (*at, phone));
+        let counted = present.chain(gone).filter(|(at, _)| places(*at));
+        counted.map(|(_, phone)| phone.with(|station| value(&station.statistics()))).sum()
     }
 
     async fn has_open_actions(&mut self, at: usize) -> anyhow::Result<bool> {
@@ -224,9 +234,9 @@ impl Stage {
 
     /// Every card with what it should hold, and with its book at the centre.
     pub async fn compare(&mut self, expected: &Books, act: u8) -> anyhow::Result<Compared> {
-        let bar = bar(&self.options, act, "comparing", self.phones.len() as u64);
+        let mut progress = Progress::new(&self.options, act, "comparing", self.phones.len() as u64);
         let mut compared = Compared { cards: self.phones.len(), ..Compared::default() };
-        for (phone, expected) in self.phones.clone().iter().zip(expected) {
+        for (ready, (phone, expected)) in (1..).zip(self.phones.clone().iter().zip(expected)) {
             let held = phone.with(CardBook::read);
             let request = centre::ShowBookRequest { msisdn: phone.subscription.msisdn.clone(), ..Default::default() };
             let book = self.client.books.show_book(request).await?.into_inner();
@@ -246,9 +256,9 @@ impl Stage {
                     .differences
                     .push(format!("{number}: card against its book: {card}; centre against card: {centre}"));
             }
-            bar.inc(1);
+            progress.show(ready, &format!("{} identical", compared.identical));
         }
-        bar.finish();
+        progress.finish();
         Ok(compared)
     }
 

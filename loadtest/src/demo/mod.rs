@@ -1,16 +1,17 @@
 //! The demonstration: a few hundred cards are backed up over SMS and IP, changed, some lost, replaced and restored, and
 //! at the end every card is compared with its book, octet by octet.
 //!
-//! Start at [`play`]; the acts are in [`acts`], what is compared in [`books`], the closing table in [`report`].
+//! Start at [`play`]; the acts are in [`acts`], what is compared in [`books`], what a person sees meanwhile in
+//! [`progress`], and at the end in [`report`].
 
 mod acts;
 mod books;
+mod progress;
 mod report;
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use anyhow::Context;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mobile::{Bearer, Station, StationConfig};
 use tokio::sync::mpsc;
 
@@ -101,6 +102,7 @@ pub async fn play(
         client: acts::Client::connect(centre.application_server).await?,
         number: centre.number,
         phones: Vec::new(),
+        gone: Vec::new(),
     };
     stage.subscribe().await.context("creating the accounts")?;
     stage.fill();
@@ -153,20 +155,6 @@ fn card(centre_number: &str, bearer: Bearer) -> Station {
 
 const CARD_RECORDS: u8 = 110;
 const CARD_EXTENSIONS: u8 = 30;
-
-/// A bar for one act.
-fn bar(options: &DemoOptions, act: u8, title: &str, length: u64) -> ProgressBar {
-    if options.plain {
-        eprintln!("{act}/4 {title}");
-    }
-    let target = if options.plain { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-    let style = ProgressStyle::with_template("{prefix} {msg:24} {bar:40} {pos:>6}/{len:6} {elapsed:>4}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::with_draw_target(Some(length), target).with_style(style);
-    bar.set_prefix(format!("{act}/4"));
-    bar.set_message(title.to_owned());
-    bar
-}
 
 /// All phones, in the order of their numbers.
 type Phones = Vec<Arc<Phone>>;

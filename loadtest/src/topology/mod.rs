@@ -186,10 +186,8 @@ impl Topology {
         let (keeper, stopped) = (self.keeper.clone(), self.stopped.clone());
         tokio::spawn(async move {
             while !stopped.is_cancelled() {
-                match keeper.keep() {
-                    Ok(started) if !started.is_empty() => tracing::info!(?started, "started again"),
-                    Ok(_) => {}
-                    Err(error) => tracing::error!(%error, "processes cannot be started again"),
+                if let Err(error) = keeper.keep() {
+                    tracing::error!(%error, "processes cannot be started again");
                 }
                 tokio::time::sleep(KEEP_INTERVAL).await;
             }
@@ -393,7 +391,7 @@ impl Topology {
         Some(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
-    /// Stops the services in order (SIGTERM, drain), then the servers. Names what had to be killed.
+    /// Stops the services, all at once (SIGTERM, drain), then the servers. Names what had to be killed.
     ///
     /// # Errors
     /// A process that can be neither stopped nor killed.

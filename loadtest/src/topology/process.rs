@@ -10,6 +10,9 @@ use std::{
 
 use anyhow::{Context, Result};
 
+/// How often it is looked whether a process has ended after SIGTERM.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
 /// How to start a process, as often as needed.
 #[derive(Clone, Debug)]
 pub struct Recipe {
@@ -51,23 +54,26 @@ impl Keeper {
         Ok(())
     }
 
-    /// Looks after every process once; call it a few times a second. Returns the names of what it started again.
+    /// Looks after every process once; call it a few times a second. Logs what died and how, and what it is again;
+    /// returns the names of what it started again.
     pub fn keep(&self) -> Result<Vec<String>> {
         let mut started = Vec::new();
         for kept in self.lock().iter_mut() {
-            let died = match &mut kept.child {
-                Some(child) => child.try_wait()?.is_some(),
-                None => false,
-            };
-            if died {
+            let name = &kept.recipe.name;
+            if let Some(child) = &mut kept.child
+                && let Some(status) = child.try_wait()?
+            {
+                tracing::info!("{name} (process {}) ended by itself: {status}", child.id());
                 kept.child = None;
                 kept.restart_at = Some(Instant::now() + self.pause);
             }
             if kept.restart_at.is_some_and(|at| at <= Instant::now()) {
-                kept.child = Some(launch(&kept.recipe)?);
+                let child = launch(&kept.recipe)?;
+                tracing::info!("{name} started again: process {}", child.id());
+                kept.child = Some(child);
                 kept.restart_at = None;
                 kept.starts += 1;
-                started.push(kept.recipe.name.clone());
+                started.push(name.clone());
             }
         }
         Ok(started)
@@ -115,27 +121,32 @@ impl Keeper {
         self.lock().iter().find(|kept| kept.recipe.name == name).map_or(0, |kept| kept.starts)
     }
 
-    /// SIGTERM to all, in the order they were started; SIGKILL to what is left after `grace`. Names what had to be killed.
+    /// SIGTERM to all at once; SIGKILL to what is left after `grace`. Logs how long each took, and names what had to be
+    /// killed.
     pub fn stop(&self, grace: Duration) -> Result<Vec<String>> {
-        let mut kept = std::mem::take(&mut *self.lock());
-        for child in kept.iter().filter_map(|kept| kept.child.as_ref()) {
+        let kept = std::mem::take(&mut *self.lock());
+        let mut left: Vec<(String, Child)> =
+            kept.into_iter().filter_map(|kept| Some((kept.recipe.name, kept.child?))).collect();
+        for (_, child) in &left {
             terminate(child.id());
         }
-        let deadline = Instant::now() + grace;
-        let mut killed = Vec::new();
-        for Kept { recipe, child, .. } in &mut kept {
-            let Some(child) = child else { continue };
-            while child.try_wait()?.is_none() {
-                if Instant::now() >= deadline {
-                    child.kill()?;
-                    child.wait()?;
-                    killed.push(recipe.name.clone());
-                    break;
+        let began = Instant::now();
+        while !left.is_empty() && began.elapsed() < grace {
+            let mut running = Vec::new();
+            for (name, mut child) in left {
+                match child.try_wait()? {
+                    Some(status) => tracing::info!("{name} stopped after {:.1?}: {status}", began.elapsed()),
+                    None => running.push((name, child)),
                 }
-                std::thread::sleep(Duration::from_millis(20));
             }
+            left = running;
+            std::thread::sleep(LOOK_INTERVAL);
         }
-        Ok(killed)
+        for (_, child) in &mut left {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(left.into_iter().map(|(name, _)| name).collect())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Kept>> {
