@@ -391,7 +391,7 @@ impl Topology {
         Some(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
-    /// Stops the services, all at once (SIGTERM, drain), then the servers. Names what had to be killed.
+    /// Stops the services one after the other (SIGTERM, drain), edges first, then the servers. Names what had to be killed.
     ///
     /// # Errors
     /// A process that can be neither stopped nor killed.

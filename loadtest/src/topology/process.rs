@@ -24,6 +24,13 @@ pub struct Recipe {
     pub log: PathBuf,
 }
 
+impl Recipe {
+    /// The name without the replica's number.
+    fn service(&self) -> &str {
+        self.name.rsplit_once('-').map_or(&self.name, |(service, _)| service)
+    }
+}
+
 /// A recipe and what runs of it.
 struct Kept {
     recipe: Recipe,
@@ -121,32 +128,18 @@ impl Keeper {
         self.lock().iter().find(|kept| kept.recipe.name == name).map_or(0, |kept| kept.starts)
     }
 
-    /// SIGTERM to all at once; SIGKILL to what is left after `grace`. Logs how long each took, and names what had to be
-    /// killed.
+    /// SIGTERM to all, service by service from the last that was started to the first: nobody drains without those whom it
+    /// calls. SIGKILL to what is left after `grace` in all. Logs how long each took; names what had to be killed.
     pub fn stop(&self, grace: Duration) -> Result<Vec<String>> {
-        let kept = std::mem::take(&mut *self.lock());
-        let mut left: Vec<(String, Child)> =
-            kept.into_iter().filter_map(|kept| Some((kept.recipe.name, kept.child?))).collect();
-        for (_, child) in &left {
-            terminate(child.id());
+        let mut kept = std::mem::take(&mut *self.lock());
+        let deadline = Instant::now() + grace;
+        let mut killed = Vec::new();
+        while let Some(service) = kept.last().map(|last| last.recipe.service().to_owned()) {
+            let (replicas, others) = kept.into_iter().partition(|kept| kept.recipe.service() == service);
+            kept = others;
+            killed.extend(stop_replicas(replicas, deadline)?);
         }
-        let began = Instant::now();
-        while !left.is_empty() && began.elapsed() < grace {
-            let mut running = Vec::new();
-            for (name, mut child) in left {
-                match child.try_wait()? {
-                    Some(status) => tracing::info!("{name} stopped after {:.1?}: {status}", began.elapsed()),
-                    None => running.push((name, child)),
-                }
-            }
-            left = running;
-            std::thread::sleep(LOOK_INTERVAL);
-        }
-        for (_, child) in &mut left {
-            child.kill()?;
-            child.wait()?;
-        }
-        Ok(left.into_iter().map(|(name, _)| name).collect())
+        Ok(killed)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Kept>> {
@@ -165,6 +158,35 @@ impl Drop for Keeper {
             }
         }
     }
+}
+
+/// SIGTERM to all of one service, SIGKILL at `deadline` to what is left; its names.
+fn stop_replicas(replicas: Vec<Kept>, deadline: Instant) -> Result<Vec<String>> {
+    let mut left: Vec<(String, Child)> =
+        replicas.into_iter().filter_map(|kept| Some((kept.recipe.name, kept.child?))).collect();
+    for (_, child) in &left {
+        terminate(child.id());
+    }
+    let began = Instant::now();
+    loop {
+        let mut running = Vec::new();
+        for (name, mut child) in left {
+            match child.try_wait()? {
+                Some(status) => tracing::info!("{name} stopped after {:.1?}: {status}", began.elapsed()),
+                None => running.push((name, child)),
+            }
+        }
+        left = running;
+        if left.is_empty() || Instant::now() >= deadline {
+            break;
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+    for (_, child) in &mut left {
+        child.kill()?;
+        child.wait()?;
+    }
+    Ok(left.into_iter().map(|(name, _)| name).collect())
 }
 
 fn launch(recipe: &Recipe) -> Result<Child> {
@@ -190,22 +212,25 @@ pub fn terminate(pid: u32) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{fs, path::Path, time::Duration};
 
     use super::{Keeper, Recipe};
+
+    fn recipe(folder: &Path, name: &str, program: &str, arguments: &[&str]) -> Recipe {
+        Recipe {
+            name: name.to_owned(),
+            program: program.into(),
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+            environment: Vec::new(),
+            log: folder.join(format!("{name}.log")),
+        }
+    }
 
     #[test]
     fn what_is_killed_comes_back_and_what_is_stopped_does_not() {
         let folder = tempfile::tempdir().expect("a folder");
         let keeper = Keeper::new(Duration::ZERO);
-        let recipe = Recipe {
-            name: "sleeper".to_owned(),
-            program: "/bin/sleep".into(),
-            arguments: vec!["600".to_owned()],
-            environment: Vec::new(),
-            log: folder.path().join("sleeper.log"),
-        };
-        keeper.start(recipe).expect("started");
+        keeper.start(recipe(folder.path(), "sleeper", "/bin/sleep", &["600"])).expect("started");
         let first = keeper.running()[0].1;
         assert!(keeper.kill9("sleeper").expect("killed"));
         assert!(keeper.running().is_empty());
@@ -214,5 +239,26 @@ mod tests {
         assert_eq!(keeper.starts("sleeper"), 2);
         assert!(keeper.stop(Duration::from_secs(5)).expect("stopped").is_empty());
         assert!(keeper.running().is_empty());
+    }
+
+    /// An edge takes a while to drain; what it calls is told to stop only then.
+    #[test]
+    fn what_was_started_last_stops_first() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = |name: &str| fs::read_to_string(folder.path().join(format!("{name}.log"))).unwrap_or_default();
+        let keeper = Keeper::new(Duration::ZERO);
+        let (stopped, edges) =
+            ("trap 'date +%s%N; exit' TERM; echo; while :; do sleep 0.01; done", ["edge-1", "edge-2"]);
+        keeper.start(recipe(folder.path(), "server-1", "/bin/sh", &["-c", stopped])).expect("started");
+        let slowly = stopped.replace("date", "sleep 0.2; date");
+        for edge in edges {
+            keeper.start(recipe(folder.path(), edge, "/bin/sh", &["-c", &slowly])).expect("started");
+        }
+        while ["server-1", "edge-1", "edge-2"].iter().any(|name| log(name).is_empty()) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(keeper.stop(Duration::from_secs(20)).expect("stopped").is_empty());
+        let at = |name| log(name).trim().parse::<u128>().expect("a time");
+        assert!(edges.iter().all(|edge| at(edge) < at("server-1")));
     }
 }
