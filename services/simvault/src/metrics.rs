@@ -61,8 +61,10 @@ const COUNTERS: [(&str, &str); 50] = [
     ("simvault_queue_dead_total", "Queue entries moved to the dead letters, by channel"),
 ];
 
-const GAUGES: [(&str, &str); 9] = [
+const GAUGES: [(&str, &str); 11] = [
     (BUILD_INFO, "1; version and role of this process"),
+    ("simvault_rpc_replicas", "Replicas of an endpoint set that are known, by endpoints"),
+    ("simvault_rpc_replicas_healthy", "Those that are healthy; an alarm at 0 when some are known"),
     ("simvault_queue_up", "1: Redis answers, 0: it is away"),
     ("simvault_stream_outstanding", "Messages of streams between services that are unanswered, by replica"),
     ("simvault_smpp_link_bound", "1: the link is bound, by link"),

@@ -27,6 +27,10 @@ const REPLICAS_MAX: usize = 256;
 /// Names are not resolved more often than this, whatever fails.
 const RESOLVE_PAUSE: Duration = Duration::from_millis(500);
 
+/// Replicas that an endpoint set has now, and those of them that are healthy, by `endpoints` as they are configured.
+const REPLICAS: &str = "simvault_rpc_replicas";
+const REPLICAS_HEALTHY: &str = "simvault_rpc_replicas_healthy";
+
 /// Clones share the replicas.
 #[derive(Clone, Debug)]
 pub struct Balancer {
@@ -131,6 +135,7 @@ impl Directory {
             () = stop.cancelled() => {}
             () = self.run_for_ever() => {}
         }
+        self.count(0, 0);
     }
 
     async fn run_for_ever(&mut self) {
@@ -201,6 +206,15 @@ impl Directory {
             .flat_map(|(_, replicas)| replicas.values())
             .map(|replica| (replica.address(), replica))
             .collect();
+        self.count(replicas.len(), replicas.values().filter(|replica| replica.is_serving()).count());
         self.publish.send_replace(replicas.into_values().cloned().collect());
+    }
+
+    /// What an alarm looks at: a set that has replicas, none of them healthy, serves nobody.
+    fn count(&self, known: usize, healthy: usize) {
+        let endpoints = self.config.endpoints.join(",");
+        for (name, replicas) in [(REPLICAS, known), (REPLICAS_HEALTHY, healthy)] {
+            metrics::gauge!(name, "endpoints" => endpoints.clone()).set(u32::try_from(replicas).unwrap_or(u32::MAX));
+        }
     }
 }

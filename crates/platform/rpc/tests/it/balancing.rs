@@ -139,3 +139,24 @@ async fn names_are_resolved_and_diagnostics_answer() {
     assert!(counters.iter().any(|counter| counter.name.contains("start_up") && counter.value >= 1.0));
     stop.cancel();
 }
+
+#[tokio::test]
+async fn an_endpoint_set_without_a_healthy_replica_shows_in_the_metrics() {
+    runtime::telemetry::init_metrics().expect("the only recorder");
+    let servers: Vec<Server> = (0..2).map(|_| Server::start(ServerConfig::default())).collect();
+    let stop = CancellationToken::new();
+    let _balancer = balancer(&servers, &stop);
+    let endpoints = format!("{},{}", servers[0].address(), servers[1].address());
+    let shows = |known: usize, healthy: usize| {
+        let shown = runtime::telemetry::render();
+        let line = |name, value| shown.contains(&format!("{name}{{endpoints=\"{endpoints}\"}} {value}\n"));
+        line("simvault_rpc_replicas", known) && line("simvault_rpc_replicas_healthy", healthy)
+    };
+    until("both are healthy", || shows(2, 2)).await;
+    servers[0].running.readiness.set(false);
+    until("one is", || shows(2, 1)).await;
+    servers[1].running.readiness.set(false);
+    until("none is", || shows(2, 0)).await;
+    stop.cancel();
+    until("it is no set any more", || shows(0, 0)).await;
+}
