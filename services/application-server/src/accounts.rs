@@ -10,12 +10,12 @@ use domain::{
 };
 use link::monitor::MonitorTable;
 use proto::centre::{self, accounts_server::Accounts};
-use store::{Account, Audit, InboundCommit, NewAccount};
+use store::{Account, Audit, InboundCommit, NewAccount, NewCard};
 use tonic::{Request, Response, Status};
 
 use crate::{
     App,
-    app::{msisdn, open_device},
+    app::{CONFLICT_REPEATS, msisdn, open_device},
     audit, configuration, errors,
     translate::{self, account_state_from, bearer_from, monitor_from, profile_from},
 };
@@ -147,21 +147,16 @@ impl App {
     async fn create(&self, who: &str, requested: &[centre::NewAccount]) -> Result<u32, Status> {
         let accounts: Vec<NewAccount> =
             requested.iter().map(|account| self.new_account(account)).collect::<Result<_, _>>()?;
-        self.store.create_accounts(&accounts).await.map_err(errors::store)?;
+        let (Some(first), Some(last)) = (accounts.first(), accounts.last()) else { return Ok(0) };
+        let (first, last) = (first.subscriber.id.0, last.subscriber.id.0);
+        let what = match accounts.len() {
+            1 => format!("subscriber {first}: account created"),
+            created => format!("{created} accounts created, subscribers {first} to {last}"),
+        };
+        let row = Audit { at: self.now(), who: who.to_owned(), what };
+        self.store.create_accounts(&accounts, row).await.map_err(errors::store)?;
         let actions: Vec<_> = accounts.iter().flat_map(|account| account.actions.clone()).collect();
         self.push(&actions).await;
-        if let (Some(first), Some(last)) = (accounts.first(), accounts.last()) {
-            let (first, last) = (first.subscriber.id.0, last.subscriber.id.0);
-            let what = match accounts.len() {
-                1 => format!("subscriber {first}: account created"),
-                created => format!("{created} accounts created, subscribers {first} to {last}"),
-            };
-            let row = Audit { at: self.now(), who: who.to_owned(), what };
-            // The accounts are there: a missing audit row is reported to us, not to the operator as a failure.
-            if let Err(error) = self.store.commit(InboundCommit::default(), row).await {
-                tracing::error!(%error, who, "the audit row of new accounts was not written");
-            }
-        }
         Ok(u32::try_from(accounts.len()).unwrap_or(u32::MAX))
     }
 
@@ -225,29 +220,47 @@ impl App {
         (state, Some(content))
     }
 
-    /// D-115: a subscriber who is served again backs up everything that changed meanwhile.
+    /// D-115: a subscriber who is served again backs up everything that changed meanwhile. State, resynchronisation and
+    /// audit row are one commit, guarded by the card's state: a command that read the account before is not committed.
     async fn set_state(&self, who: &str, digits: &str, wanted: AccountState) -> Result<(), Status> {
-        let account = self.account(digits).await?;
-        let Subscriber { id, msisdn, state: before, .. } = account.subscriber;
-        let row = audit::about(
-            self.now(),
-            who,
-            &account.subscriber,
-            &format!("state set to {}", translate::account_state(wanted)),
-        );
-        self.store.set_state(id, wanted, row).await.map_err(errors::store)?;
-        if wanted != AccountState::Active || before == AccountState::Active {
-            return Ok(());
+        for _ in 0..CONFLICT_REPEATS {
+            let account = self.account(digits).await?;
+            let Subscriber { id, msisdn, state: before, .. } = account.subscriber;
+            let (device, state) = open_device(&account)?;
+            let mut what = format!("state set to {}", translate::account_state(wanted));
+            let mut new_actions = Vec::new();
+            if wanted == AccountState::Active && before != AccountState::Active {
+                new_actions.push(self.action(msisdn, device, state, configuration::resynchronise_all()));
+                what.push_str(", resynchronisation asked for");
+            }
+            let row = audit::about(self.now(), who, &account.subscriber, &what);
+            let actions = new_actions.clone();
+            let states = vec![(device.key, state.clone())];
+            let batch = InboundCommit { states, new_actions, ..InboundCommit::default() };
+            if errors::unless_changed(self.store.set_state(id, wanted, batch, row).await)?.is_some() {
+                self.push(&actions).await;
+                return Ok(());
+            }
         }
-        let (device, state) = open_device(&account)?;
-        let action = self.action(msisdn, device, state, configuration::resynchronise_all());
-        let row = audit::about(self.now(), who, &account.subscriber, "resynchronisation asked for after reactivation");
-        let batch = InboundCommit { new_actions: vec![action], ..InboundCommit::default() };
-        self.commit(batch, row).await.map_err(errors::store)
+        Err(errors::kept_changing())
     }
 
     /// D-112: the lost card closes with its book; the new one opens with the same monitor table.
     async fn replace_card(&self, who: &str, request: &centre::ReplaceCardRequest) -> Result<(), Status> {
+        for _ in 0..CONFLICT_REPEATS {
+            if self.replace_card_as_read(who, request).await?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(errors::kept_changing())
+    }
+
+    /// `None`: the account changed meanwhile.
+    async fn replace_card_as_read(
+        &self,
+        who: &str,
+        request: &centre::ReplaceCardRequest,
+    ) -> Result<Option<()>, Status> {
         let account = self.account(&request.msisdn).await?;
         let Subscriber { id, msisdn, .. } = account.subscriber;
         let (old, old_state) = open_device(&account)?;
@@ -263,9 +276,13 @@ impl App {
         let actions: Vec<_> = first.into_iter().map(|content| self.action(msisdn, &device, &state, content)).collect();
         let what = format!("card of device {} replaced by device {}", old.key.device.0, device.key.device.0);
         let row = audit::about(self.now(), who, &account.subscriber, &what);
-        self.store.replace_card(&device, &state, &actions, row).await.map_err(errors::store)?;
-        self.push(&actions).await;
-        Ok(())
+        let new = NewCard { device, state, actions };
+        let written = self.store.replace_card((old.key, old_state.version), &new, row).await;
+        let written = errors::unless_changed(written)?;
+        if written.is_some() {
+            self.push(&new.actions).await;
+        }
+        Ok(written)
     }
 
     async fn show_account(&self, digits: &str) -> Result<centre::Account, Status> {

@@ -9,12 +9,12 @@ use domain::{
     delivery::{Action, ActionId, Content, Progress, RestoreRecord, State},
     identity::{SubscriberId, Timestamp},
     phonebook::{
-        Device, DeviceState, FilePath,
+        AccountState, Device, DeviceState, FilePath, Subscriber,
         restore::{self, Book, Origin, REASON_BAD_LENGTH, REASON_NOT_IN_MONITOR_TABLE, Range, Selection},
     },
 };
 use proto::centre::{self, commands_server::Commands, restore_request};
-use store::{Account, Audit, InboundCommit, StoreError};
+use store::{Account, Audit, Guard, InboundCommit};
 use tonic::{Request, Response, Status};
 
 use crate::{
@@ -48,10 +48,7 @@ impl Commands for Service {
         let who = audit::user(request.metadata());
         let request = request.into_inner();
         let records = addressed(&request.records)?;
-        let account = self.0.account(&request.msisdn).await?;
-        let what = format!("addressable restore of {} records", records.len());
-        let content = Content::AddressableRestore { records };
-        self.0.command(&who, &account, content, &what).await.map(Response::new)
+        self.0.addressable_restore(&who, &request.msisdn, &records).await.map(Response::new)
     }
 
     async fn configure(
@@ -103,15 +100,49 @@ impl App {
     async fn restore(&self, who: &str, request: &centre::RestoreRequest) -> Result<centre::ActionReference, Status> {
         let selection = selection(request.selection.as_ref())?;
         let as_of = self.as_of(request.as_of_micros).await?;
-        let account = self.account(&request.msisdn).await?;
-        let (target, state) = open_device(&account)?;
-        let ((source, source_state), book) = self.source(&account, request.from_device_id, as_of).await?;
+        for _ in 0..CONFLICT_REPEATS {
+            let account = self.account(&request.msisdn).await?;
+            let command = self.planned(&account, request.from_device_id, as_of, &selection).await?;
+            if let Some(reference) = self.command(who, &account, command).await? {
+                return Ok(reference);
+            }
+        }
+        Err(errors::kept_changing())
+    }
+
+    async fn addressable_restore(
+        &self,
+        who: &str,
+        digits: &str,
+        records: &[RestoreRecord],
+    ) -> Result<centre::ActionReference, Status> {
+        for _ in 0..CONFLICT_REPEATS {
+            let account = self.account(digits).await?;
+            let what = format!("addressable restore of {} records", records.len());
+            let content = Content::AddressableRestore { records: records.to_vec() };
+            if let Some(reference) = self.command(who, &account, Command { content, what }).await? {
+                return Ok(reference);
+            }
+        }
+        Err(errors::kept_changing())
+    }
+
+    /// What a restore would write, of the account as read.
+    async fn planned(
+        &self,
+        account: &Account,
+        from: i64,
+        as_of: Option<Timestamp>,
+        selection: &Selection,
+    ) -> Result<Command, Status> {
+        let (target, state) = open_device(account)?;
+        let ((source, source_state), book) = self.source(account, from, as_of).await?;
         let present = self.book(target.key, None).await?;
         let open = of_device(self.open_actions(account.subscriber.id).await?, target.key);
         let monitor = configuration::expected_monitor(state, &open);
         // A card's own records are in the length that its table will have; a configuration on its way re-codes nothing.
         let own = if source.key == target.key { &monitor } else { &source_state.monitor };
-        let records = restore::plan(Origin { book: &book, monitor: own }, &present, &monitor, &selection)
+        let records = restore::plan(Origin { book: &book, monitor: own }, &present, &monitor, selection)
             .map_err(|error| Status::invalid_argument(format!("selection: {error}")))?;
         check_plan(&records)?;
         let what = format!(
@@ -120,7 +151,7 @@ impl App {
             source.key.device.0,
             target.key.device.0
         );
-        self.command(who, &account, Content::Restore { records }, &what).await
+        Ok(Command { content: Content::Restore { records }, what })
     }
 
     /// The device to restore from and its book: the one named, or the newest with a book.
@@ -154,42 +185,38 @@ impl App {
         let items = configuration::checked(&request.items)?;
         for _ in 0..CONFLICT_REPEATS {
             let account = self.account(&request.msisdn).await?;
-            let (device, state) = open_device(&account)?;
-            let mut changed = state.clone();
-            configuration::overwrite_wanted(&mut changed.wanted, &items);
-            let content = Content::Configuration { items: items.clone() };
-            let action = self.action(account.subscriber.msisdn, device, state, content);
-            let reference = reference(&action);
+            let (device, _) = open_device(&account)?;
             let cids: Vec<String> = items.iter().map(|item| format!("{:02X}", item.cid)).collect();
             let what = format!("configuration of device {}: CID {}", device.key.device.0, cids.join(", "));
-            let row = audit::about(self.now(), who, &account.subscriber, &what);
-            let states = if changed == *state { Vec::new() } else { vec![(device.key, changed)] };
-            let batch = InboundCommit { states, new_actions: vec![action], ..InboundCommit::default() };
-            match self.commit(batch, row).await {
-                Ok(()) => return Ok(reference),
-                // The card spoke meanwhile: read again.
-                Err(StoreError::Conflict(_)) => {}
-                Err(error) => return Err(errors::store(error)),
+            let content = Content::Configuration { items: items.clone() };
+            if let Some(reference) = self.command(who, &account, Command { content, what }).await? {
+                return Ok(reference);
             }
         }
-        Err(Status::aborted("the card's state kept changing; try again"))
+        Err(errors::kept_changing())
     }
 
-    /// One action for the open device, with its audit row.
+    /// One action for the open device, with what the card is wanted to hold and the audit row, in one commit that the
+    /// device's state as read guards: a card that was replaced or erased meanwhile gets nothing. `None`: it changed, read
+    /// again.
     async fn command(
         &self,
         who: &str,
         account: &Account,
-        content: Content,
-        what: &str,
-    ) -> Result<centre::ActionReference, Status> {
+        Command { content, what }: Command,
+    ) -> Result<Option<centre::ActionReference>, Status> {
+        served(&account.subscriber)?;
         let (device, state) = open_device(account)?;
+        let mut wanted = state.clone();
+        if let Content::Configuration { items } = &content {
+            configuration::overwrite_wanted(&mut wanted.wanted, items);
+        }
         let action = self.action(account.subscriber.msisdn, device, state, content);
         let reference = reference(&action);
-        let row = audit::about(self.now(), who, &account.subscriber, what);
-        let batch = InboundCommit { new_actions: vec![action], ..InboundCommit::default() };
-        self.commit(batch, row).await.map_err(errors::store)?;
-        Ok(reference)
+        let row = audit::about(self.now(), who, &account.subscriber, &what);
+        let states = vec![(device.key, wanted)];
+        let batch = InboundCommit { states, new_actions: vec![action], ..InboundCommit::default() };
+        Ok(errors::unless_changed(self.commit(batch, row).await)?.map(|()| reference))
     }
 
     async fn cancel(&self, who: &str, reference: &centre::ActionReference) -> Result<centre::Action, Status> {
@@ -200,7 +227,7 @@ impl App {
         // It ends now: housekeeping counts from here.
         action.due = self.now();
         action.cause = format!("cancelled by {who}");
-        self.move_action(who, &action, before, &open, "cancelled").await?;
+        self.move_action(who, &action, (before, &open), None, "cancelled").await?;
         self.push_next(action.device).await;
         Ok(translate::action(&action))
     }
@@ -209,6 +236,7 @@ impl App {
     async fn retry(&self, who: &str, reference: &centre::ActionReference) -> Result<centre::Action, Status> {
         let mut action = self.find(reference).await?;
         let before = action.state;
+        let guard = self.still_served(&action).await?;
         if before == State::Sent {
             return Err(Status::failed_precondition(format!(
                 "action {}: is under way and tried again by itself (D-117); cancel it to stop it",
@@ -227,9 +255,26 @@ impl App {
         action.due = self.now();
         action.cause = format!("tried again by {who}");
         let from = [State::Queued, State::Waiting, State::Failed];
-        self.move_action(who, &action, before, &from, "tried again").await?;
+        self.move_action(who, &action, (before, &from), Some(guard), "tried again").await?;
         self.push_next(action.device).await;
         Ok(translate::action(&action))
+    }
+
+    /// The open device, for which the action is; it goes to nobody else's card, and to none that is refused.
+    async fn still_served(&self, action: &Action) -> Result<Guard, Status> {
+        let account = self.store.account(action.msisdn).await.map_err(errors::store)?;
+        let account = account.filter(|account| account.subscriber.id == action.device.subscriber);
+        let open = account.as_ref().map(open_device).transpose()?;
+        match (&account, open) {
+            (Some(account), Some((device, state))) if device.key == action.device => {
+                served(&account.subscriber)?;
+                Ok((device.key, state.version))
+            }
+            _ => Err(Status::failed_precondition(format!(
+                "action {}: its card was replaced or its number changed; command it again for the card of today",
+                action.id.0
+            ))),
+        }
     }
 
     async fn find(&self, reference: &centre::ActionReference) -> Result<Action, Status> {
@@ -243,19 +288,38 @@ impl App {
         &self,
         who: &str,
         action: &Action,
-        before: State,
-        from: &[State],
+        (before, from): (State, &[State]),
+        guard: Option<Guard>,
         what: &str,
     ) -> Result<(), Status> {
         let what = format!("subscriber {}: action {} {what}", action.device.subscriber.0, action.id.0);
         let row = Audit { at: self.now(), who: who.to_owned(), what };
         let from: Vec<State> = from.iter().copied().filter(|state| *state == before).collect();
-        if !from.is_empty() && self.store.move_action(action, &from, row).await.map_err(errors::store)? {
+        if !from.is_empty() && self.store.move_action(action, &from, guard, row).await.map_err(errors::store)? {
             return Ok(());
         }
         let state = translate::state(before);
         Err(Status::failed_precondition(format!("action {}: is {state}, or changed just now; look again", action.id.0)))
     }
+}
+
+/// What a card is to be sent, and the same for the audit log.
+struct Command {
+    content: Content,
+    what: String,
+}
+
+/// The answers of a card that is not served are refused (D-115): nothing is sent to it.
+fn served(subscriber: &Subscriber) -> Result<(), Status> {
+    let state = match subscriber.state {
+        AccountState::Active => return Ok(()),
+        AccountState::Suspended => "is suspended",
+        AccountState::ServiceOff => "has its service off",
+    };
+    Err(Status::failed_precondition(format!(
+        "the account {state}; make it active first: simvaultctl account state {} active",
+        subscriber.msisdn.digits()
+    )))
 }
 
 fn reference(action: &Action) -> centre::ActionReference {

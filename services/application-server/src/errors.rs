@@ -28,3 +28,21 @@ pub fn store(error: StoreError) -> Status {
 pub fn invalid(field: &str, got: impl Display, expected: &str) -> Status {
     Status::invalid_argument(format!("{field}: got {got}, expected {expected}"))
 }
+
+/// `None`: what was read has changed meanwhile; read again, at most [`crate::app::CONFLICT_REPEATS`] times.
+///
+/// # Errors
+/// Every other error of the store.
+pub fn unless_changed<T>(written: Result<T, StoreError>) -> Result<Option<T>, Status> {
+    match written {
+        Ok(written) => Ok(Some(written)),
+        Err(StoreError::Conflict(_)) => Ok(None),
+        Err(error) => Err(store(error)),
+    }
+}
+
+/// The repeats are used up.
+#[must_use]
+pub fn kept_changing() -> Status {
+    Status::aborted("the card's state kept changing; try again")
+}

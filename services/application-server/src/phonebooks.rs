@@ -12,7 +12,7 @@ use domain::{
     },
 };
 use proto::centre::{self, phonebooks_server::Phonebooks};
-use store::{InboundCommit, StoreError};
+use store::InboundCommit;
 use tonic::{Request, Response, Status};
 use uicc::phonebook::decode_adn;
 
@@ -95,14 +95,12 @@ impl App {
                 changes: effects.changes,
                 ..InboundCommit::default()
             };
-            match self.commit(batch, row).await {
-                Ok(()) => return Ok(u32::try_from(records).unwrap_or(u32::MAX)),
-                // The card spoke meanwhile: what it said may change the decision's ground; look again.
-                Err(StoreError::Conflict(_)) => {}
-                Err(error) => return Err(errors::store(error)),
+            // What the card said meanwhile may change the decision's ground.
+            if errors::unless_changed(self.commit(batch, row).await)?.is_some() {
+                return Ok(u32::try_from(records).unwrap_or(u32::MAX));
             }
         }
-        Err(Status::aborted("the card's state kept changing; try again"))
+        Err(errors::kept_changing())
     }
 }
 

@@ -310,6 +310,7 @@ async fn load(store: &Stores) {
         state.checksums.set(0, record, u16::from(record));
     }
     let all: Vec<usize> = (0..SUBSCRIBERS).collect();
+    let audit = store::Audit { at: Timestamp(0), who: "bench".into(), what: "accounts".into() };
     for chunk in all.chunks(1000) {
         let accounts: Vec<_> = chunk.iter().map(|&n| account(n, state.clone())).collect();
         let mut batch = InboundCommit::default();
@@ -325,7 +326,7 @@ async fn load(store: &Stores) {
                 batch.pages.push((PageKey { device: account.device.key, file: EF_ADN, page }, content));
             }
         }
-        store.application.create_accounts(&accounts).await.expect("accounts");
+        store.application.create_accounts(&accounts, audit.clone()).await.expect("accounts");
         store.inbound.commit(batch).await.expect("books");
     }
 }

@@ -272,12 +272,21 @@ pub struct QueuedAction {
 pub trait ApplicationStore: Send + Sync {
     /// Creates accounts with their device, state and first actions; all or none. `Refused` names a number or ICCID that
     /// exists already.
-    async fn create_accounts(&self, accounts: &[NewAccount]) -> Result<()>;
+    async fn create_accounts(&self, accounts: &[NewAccount], audit: Audit) -> Result<()>;
     async fn account(&self, msisdn: Msisdn) -> Result<Option<Account>>;
     async fn accounts(&self, after: Option<Msisdn>, limit: u32) -> Result<Vec<Account>>;
-    async fn set_state(&self, id: SubscriberId, state: domain::phonebook::AccountState, audit: Audit) -> Result<()>;
-    /// Closes the open device and opens the new one; open actions of the old one are cancelled (D-112).
-    async fn replace_card(&self, device: &Device, state: &DeviceState, actions: &[Action], audit: Audit) -> Result<()>;
+    /// The account's state and, in the same transaction, what goes with it; guarded like [`Self::commit`].
+    async fn set_state(
+        &self,
+        id: SubscriberId,
+        state: domain::phonebook::AccountState,
+        batch: InboundCommit,
+        audit: Audit,
+    ) -> Result<()>;
+    /// Closes the open device and opens the new one; open actions of the old one are cancelled (D-112). `Conflict` when
+    /// the open device is another than `old`, or its state's version moved.
+    async fn replace_card(&self, old: Guard, new: &NewCard, audit: Audit) -> Result<()>;
+    /// Moves the versions of the devices' states: a command that read the old number is not committed.
     async fn change_number(&self, id: SubscriberId, msisdn: Msisdn, audit: Audit) -> Result<()>;
     /// The user's own data (SC-DB-03); `None`: no such subscriber.
     async fn user(&self, id: SubscriberId) -> Result<Option<User>>;
@@ -295,7 +304,9 @@ pub trait ApplicationStore: Send + Sync {
     async fn commit(&self, batch: InboundCommit, audit: Audit) -> Result<()>;
     async fn actions_of(&self, subscriber: Option<SubscriberId>, open_only: bool, limit: u32) -> Result<Vec<Action>>;
     async fn action(&self, subscriber: SubscriberId, id: ActionId) -> Result<Option<Action>>;
-    async fn move_action(&self, action: &Action, from: &[State], audit: Audit) -> Result<bool>;
+    /// Overwrites an action if it is still in one of `from`; false when it is not (or is gone). With a guard: `Conflict`
+    /// when that device's version moved.
+    async fn move_action(&self, action: &Action, from: &[State], guard: Option<Guard>, audit: Audit) -> Result<bool>;
     async fn queue_counts(&self) -> Result<HashMap<State, u64>>;
     /// Earliest due time of the queued and sent actions; `None`: there are none.
     async fn oldest_due(&self) -> Result<Option<Timestamp>>;
@@ -354,6 +365,17 @@ pub struct UserChange {
 #[derive(Clone, Debug)]
 pub struct NewAccount {
     pub subscriber: Subscriber,
+    pub device: Device,
+    pub state: DeviceState,
+    pub actions: Vec<Action>,
+}
+
+/// A device's state as it was read: the version must still be this one, and moves on.
+pub type Guard = (DeviceKey, i64);
+
+/// The card that takes another's place.
+#[derive(Clone, Debug)]
+pub struct NewCard {
     pub device: Device,
     pub state: DeviceState,
     pub actions: Vec<Action>,

@@ -380,6 +380,10 @@ pub fn damage_cause(damaged: &Damaged) -> String {
     format!("its row does not decode: {}", damaged.why)
 }
 
+pub fn state_changed(device: DeviceKey) -> StoreError {
+    StoreError::Conflict(format!("the state of device {} changed meanwhile", device.device.0))
+}
+
 pub fn no_subscriber(id: SubscriberId) -> StoreError {
     StoreError::NotFound(format!("subscriber {}", id.0))
 }

@@ -230,7 +230,7 @@ async fn actions_are_listed_cancelled_and_tried_again() {
     waiting.state = State::Waiting;
     waiting.attempts = 12;
     let audit = Audit { at: centre.now(), who: "test".to_owned(), what: "waits".to_owned() };
-    assert!(centre.store.move_action(&waiting, &[State::Queued], audit).await.unwrap());
+    assert!(centre.store.move_action(&waiting, &[State::Queued], None, audit).await.unwrap());
     let again = centre.commands.retry(by_anna(second)).await.unwrap().into_inner();
     assert_eq!((again.state.as_str(), again.attempts), ("queued", 0));
     assert_eq!(centre.queued().await.len(), 1);
@@ -239,4 +239,91 @@ async fn actions_are_listed_cancelled_and_tried_again() {
     let status = centre.queues.get_queues(centre::GetQueuesRequest {}).await.unwrap().into_inner();
     assert_eq!((status.queued, status.waiting), (1, 0));
     assert_eq!(status.oldest_due_micros, centre.clock.now());
+}
+
+async fn set_state(centre: &mut Centre, msisdn: &str, state: &str) {
+    let request = centre::SetStateRequest { msisdn: msisdn.to_owned(), state: state.to_owned() };
+    centre.accounts.set_state(by_anna(request)).await.unwrap();
+}
+
+/// D-115: what a card answers is refused while its subscriber is not served, so nothing may be sent to it.
+#[tokio::test]
+async fn nothing_is_commanded_to_a_card_that_is_not_served() {
+    let mut centre = Centre::start().await;
+    let account = centre.card("441220030").await;
+    centre.backup(&account, &[(1, Some(adn("ANNA")))]).await;
+    let known = centre.restore(&account.msisdn, Selection::All(true), 0).await.unwrap();
+    let addressed = centre::AddressableRestoreRequest {
+        msisdn: account.msisdn.clone(),
+        records: vec![centre::AddressedRecord {
+            df: 0x7F10,
+            ef: 0x6F3A,
+            record_number: 1,
+            data_offset: 0,
+            data: Bytes::from_static(b"A"),
+        }],
+    };
+    for (state, said) in [("suspended", "is suspended"), ("service_off", "service off")] {
+        set_state(&mut centre, &account.msisdn, state).await;
+        let refused = [
+            centre.restore(&account.msisdn, Selection::All(true), 0).await.unwrap_err(),
+            centre.commands.configure(by_anna(configure(&account.msisdn, &[(1, &[1])]))).await.unwrap_err(),
+            centre.commands.addressable_restore(by_anna(addressed.clone())).await.unwrap_err(),
+            centre.commands.retry(by_anna(known)).await.unwrap_err(),
+        ];
+        for refused in refused {
+            assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+            assert!(refused.message().contains(said), "{refused}");
+            assert!(refused.message().contains("simvaultctl account state 441220030 active"), "{refused}");
+        }
+    }
+    centre.commands.cancel(by_anna(known)).await.expect("cancelling sends nothing");
+    set_state(&mut centre, &account.msisdn, "active").await;
+    centre.restore(&account.msisdn, Selection::All(true), 0).await.unwrap();
+}
+
+/// Whatever was read of the card before a command is stale after it: of two that race, one reads again.
+#[tokio::test]
+async fn every_command_moves_the_version_that_it_read() {
+    let mut centre = Centre::start().await;
+    let account = centre.card("441220031").await;
+    let msisdn = Msisdn::parse(&account.msisdn).unwrap();
+    centre.backup(&account, &[(1, Some(adn("ANNA")))]).await;
+    let mut versions = Vec::new();
+    let version =
+        async |centre: &Centre| centre.store.account(msisdn).await.unwrap().unwrap().devices.first().unwrap().1.version;
+    versions.push(version(&centre).await);
+    let restore = centre.restore(&account.msisdn, Selection::All(true), 0).await.unwrap();
+    versions.push(version(&centre).await);
+    centre.commands.configure(by_anna(configure(&account.msisdn, &[(1, &[1])]))).await.unwrap();
+    versions.push(version(&centre).await);
+    centre.commands.retry(by_anna(restore)).await.unwrap();
+    versions.push(version(&centre).await);
+    set_state(&mut centre, &account.msisdn, "suspended").await;
+    versions.push(version(&centre).await);
+    assert!(versions.is_sorted_by(|before, after| before < after), "{versions:?}");
+}
+
+/// A failed action of a card that was replaced is not sent to the new one.
+#[tokio::test]
+async fn an_action_of_a_replaced_card_is_not_tried_again() {
+    let mut centre = Centre::start().await;
+    let account = centre.card("441220032").await;
+    centre.backup(&account, &[(1, Some(adn("ANNA")))]).await;
+    let restore = centre.restore(&account.msisdn, Selection::All(true), 0).await.unwrap();
+    let mut failed = centre.action(&restore).await;
+    failed.state = State::Failed;
+    let audit = Audit { at: centre.now(), who: "test".to_owned(), what: "fails".to_owned() };
+    assert!(centre.store.move_action(&failed, &[State::Queued], None, audit).await.unwrap());
+    let replace = centre::ReplaceCardRequest {
+        msisdn: account.msisdn.clone(),
+        iccid: "8944000000000220032".to_owned(),
+        personalised: true,
+        ..centre::ReplaceCardRequest::default()
+    };
+    centre.accounts.replace_card(by_anna(replace)).await.unwrap();
+    let refused = centre.commands.retry(by_anna(restore)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("card was replaced"), "{refused}");
+    assert_eq!(centre.action(&restore).await.state, State::Failed);
 }

@@ -68,7 +68,7 @@ async fn create_account(store: &SqliteStore) {
     view.state.monitor = MonitorTable::new(vec![adn_row()]);
     let account =
         NewAccount { subscriber: view.subscriber, device: view.device, state: view.state, actions: Vec::new() };
-    store.create_accounts(&[account]).await.unwrap();
+    store.create_accounts(&[account], audit()).await.unwrap();
 }
 
 #[tokio::test]

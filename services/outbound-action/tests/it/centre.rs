@@ -152,7 +152,7 @@ impl Centre {
             closed: None,
         };
         let account = NewAccount { subscriber, device, state: DeviceState::default(), actions: Vec::new() };
-        self.store.create_accounts(&[account]).await.unwrap();
+        self.store.create_accounts(&[account], self.audit()).await.unwrap();
         (key, msisdn)
     }
 
@@ -225,7 +225,7 @@ impl Centre {
         let mut row = self.row(action).await;
         done(&mut row);
         row.due = self.now();
-        assert!(self.store.move_action(&row, &[State::Sent], self.audit()).await.unwrap());
+        assert!(self.store.move_action(&row, &[State::Sent], None, self.audit()).await.unwrap());
     }
 
     pub fn audit(&self) -> Audit {

@@ -15,7 +15,7 @@ use super::{
     pool::Params,
     times::At,
 };
-use crate::{Account, Audit, NewAccount, Result, SessionUpdate, StoreError, UserChange, rows};
+use crate::{Account, Audit, Guard, NewAccount, NewCard, Result, SessionUpdate, StoreError, UserChange, rows};
 
 pub async fn create(connection: &Connection, new: &[NewAccount]) -> Result<()> {
     if new.is_empty() {
@@ -114,23 +114,31 @@ async fn lock(connection: &Connection, id: SubscriberId) -> Result<(i64, bool)> 
     Ok((get(row, 0)?, get(row, 1)?))
 }
 
-pub async fn replace_card(
-    connection: &Connection,
-    device: &Device,
-    state: &DeviceState,
-    actions: &[Action],
-    audit: &Audit,
-) -> Result<()> {
+/// Moves the version of a device's state on, if it still is the one that was read.
+pub async fn hold(connection: &Connection, (device, version): Guard) -> Result<()> {
+    let update = "UPDATE device_state SET version = version + 1 \
+                  WHERE subscriber_id = $1 AND device_id = $2 AND version = $3";
+    match connection.execute(update, &[&device.subscriber.0, &device.device.0, &version]).await? {
+        1 => Ok(()),
+        _ => Err(rows::state_changed(device)),
+    }
+}
+
+pub async fn replace_card(connection: &Connection, replaced: Guard, new: &NewCard, audit: &Audit) -> Result<()> {
+    let NewCard { device, state, actions } = new;
     let id = device.key.subscriber;
     lock(connection, id).await?;
+    // A batch or a command that read the old card's state must not be committed any more: it is read-only (D-112).
+    hold(connection, replaced).await?;
     let at = At(audit.at);
     let close = "UPDATE device SET closed = $2 WHERE subscriber_id = $1 AND closed IS NULL RETURNING id";
     for row in connection.query(close, &[&id.0, &at]).await? {
         let old: i64 = get(&row, 0)?;
-        // A batch that read the old card's state must not write its book any more: it is read-only (D-112).
-        let guard = "UPDATE device_state SET version = version + 1, mismatch_since = NULL \
-                     WHERE subscriber_id = $1 AND device_id = $2";
-        connection.execute(guard, &[&id.0, &old]).await?;
+        if old != replaced.0.device.0 {
+            return Err(rows::state_changed(replaced.0));
+        }
+        let rest = "UPDATE device_state SET mismatch_since = NULL WHERE subscriber_id = $1 AND device_id = $2";
+        connection.execute(rest, &[&id.0, &old]).await?;
         let cancel = "UPDATE outbound_action SET state = 5, cause = $3, due = $4 \
                       WHERE subscriber_id = $1 AND device_id = $2 AND state < 3";
         connection.execute(cancel, &[&id.0, &old, &rows::CARD_REPLACED, &at]).await?;
@@ -146,6 +154,8 @@ pub async fn change_number(connection: &Connection, id: SubscriberId, msisdn: Ms
     if connection.execute(update, &[&id.0, &msisdn.to_i64()]).await? == 0 {
         return Err(rows::number_exists(msisdn));
     }
+    // A command that read the old number would be sent to whoever gets it.
+    connection.execute("UPDATE device_state SET version = version + 1 WHERE subscriber_id = $1", &[&id.0]).await?;
     // What still waits goes to the subscriber, not to whoever gets the old number.
     let update = "UPDATE outbound_action SET msisdn = $2 WHERE subscriber_id = $1 AND state < 3";
     connection.execute(update, &[&id.0, &msisdn.to_i64()]).await?;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use domain::{
     delivery::{Action, ActionId, State},
     identity::{DeviceId, DeviceKey, Msisdn, SubscriberId, Timestamp},
-    phonebook::{AccountState, Change, Device, DeviceState, Page, PageKey, Subscriber},
+    phonebook::{AccountState, Change, Page, PageKey, Subscriber},
 };
 use tokio_postgres::Row;
 
@@ -17,16 +17,17 @@ use super::{
     times::At,
 };
 use crate::{
-    Account, ApplicationStore, Audit, Expiring, InboundCommit, Lease, NewAccount, Notice, Result, SessionUpdate,
-    StoreError, User, UserChange, rows,
+    Account, ApplicationStore, Audit, Expiring, Guard, InboundCommit, Lease, NewAccount, NewCard, Notice, Result,
+    SessionUpdate, StoreError, User, UserChange, rows,
 };
 
 #[async_trait]
 impl ApplicationStore for PostgresStore {
-    async fn create_accounts(&self, new: &[NewAccount]) -> Result<()> {
+    async fn create_accounts(&self, new: &[NewAccount], audit: Audit) -> Result<()> {
         let connection = self.writers.get().await?;
         connection.begin().await?;
         accounts::create(&connection, new).await?;
+        write_audit(&connection, &audit).await?;
         connection.commit().await
     }
 
@@ -44,21 +45,22 @@ impl ApplicationStore for PostgresStore {
         accounts::read(&self.readers.get().await?, condition, &params).await
     }
 
-    async fn set_state(&self, id: SubscriberId, state: AccountState, audit: Audit) -> Result<()> {
+    async fn set_state(&self, id: SubscriberId, state: AccountState, batch: InboundCommit, audit: Audit) -> Result<()> {
+        let batch = rows::settle(batch)?;
         let connection = self.writers.get().await?;
         connection.begin().await?;
         let update = "UPDATE subscriber SET state = $2 WHERE id = $1";
         if connection.execute(update, &[&id.0, &rows::account_state_code(state)]).await? == 0 {
             return Err(rows::no_subscriber(id));
         }
-        write_audit(&connection, &audit).await?;
+        commit::write(&connection, &batch, Some(&audit)).await?;
         connection.commit().await
     }
 
-    async fn replace_card(&self, device: &Device, state: &DeviceState, actions: &[Action], audit: Audit) -> Result<()> {
+    async fn replace_card(&self, old: Guard, new: &NewCard, audit: Audit) -> Result<()> {
         let connection = self.writers.get().await?;
         connection.begin().await?;
-        accounts::replace_card(&connection, device, state, actions, &audit).await?;
+        accounts::replace_card(&connection, old, new, &audit).await?;
         write_audit(&connection, &audit).await?;
         connection.commit().await
     }
@@ -145,13 +147,16 @@ impl ApplicationStore for PostgresStore {
         found.first().map(|row| columns::action(row, 0)).transpose()
     }
 
-    async fn move_action(&self, action: &Action, from: &[State], audit: Audit) -> Result<bool> {
+    async fn move_action(&self, action: &Action, from: &[State], guard: Option<Guard>, audit: Audit) -> Result<bool> {
         let actions = std::slice::from_ref(action);
         let guards = [(rows::state_bits(from), None)];
         let columns = columns::move_columns(actions, &guards);
         let sql = columns::move_sql(&columns::arguments(&columns::MOVE_TYPES, 1));
         let connection = self.writers.get().await?;
         connection.begin().await?;
+        if let Some(guard) = guard {
+            accounts::hold(&connection, guard).await?;
+        }
         let moved = !connection.query(&sql, &columns::params(&columns)).await?.is_empty();
         if moved {
             write_audit(&connection, &audit).await?;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use domain::{
     delivery::{Action, ActionId, State},
     identity::{DeviceId, DeviceKey, Msisdn, SubscriberId, Timestamp},
-    phonebook::{AccountState, Change, Device, DeviceState, Page, PageKey, Subscriber},
+    phonebook::{AccountState, Change, Page, PageKey, Subscriber},
 };
 use rusqlite::{Connection, Row};
 
@@ -16,20 +16,21 @@ use super::{
     commit,
 };
 use crate::{
-    Account, ApplicationStore, Audit, Expiring, InboundCommit, Lease, NewAccount, Notice, Result, SessionUpdate,
-    StoreError, User, UserChange, rows,
+    Account, ApplicationStore, Audit, Expiring, Guard, InboundCommit, Lease, NewAccount, NewCard, Notice, Result,
+    SessionUpdate, StoreError, User, UserChange, rows,
 };
 
 #[async_trait]
 impl ApplicationStore for SqliteStore {
-    async fn create_accounts(&self, accounts: &[NewAccount]) -> Result<()> {
+    async fn create_accounts(&self, accounts: &[NewAccount], audit: Audit) -> Result<()> {
         let accounts = accounts.to_vec();
         let write = move |connection: &Connection| {
             accounts.iter().try_for_each(|account| {
                 insert_subscriber(connection, &account.subscriber)?;
                 actions::insert_device(connection, &account.device, &account.state)?;
                 account.actions.iter().try_for_each(|action| actions::insert(connection, action))
-            })
+            })?;
+            commit::write_audit(connection, &audit)
         };
         self.writer.write(write).await
     }
@@ -56,19 +57,21 @@ impl ApplicationStore for SqliteStore {
         self.readers.read(read).await
     }
 
-    async fn set_state(&self, id: SubscriberId, state: AccountState, audit: Audit) -> Result<()> {
+    async fn set_state(&self, id: SubscriberId, state: AccountState, batch: InboundCommit, audit: Audit) -> Result<()> {
+        let batch = rows::settle(batch)?;
         let write = move |connection: &Connection| {
             let update = "UPDATE subscriber SET state = ?2 WHERE id = ?1";
             let params = (id.0, rows::account_state_code(state));
             found(connection.prepare_cached(update)?.execute(params)?, id)?;
+            commit::write(connection, &batch)?;
             commit::write_audit(connection, &audit)
         };
         self.writer.write(write).await
     }
 
-    async fn replace_card(&self, device: &Device, state: &DeviceState, actions: &[Action], audit: Audit) -> Result<()> {
-        let (device, state, actions) = (device.clone(), state.clone(), actions.to_vec());
-        self.writer.write(move |connection| replace_card(connection, &device, &state, &actions, &audit)).await
+    async fn replace_card(&self, old: Guard, new: &NewCard, audit: Audit) -> Result<()> {
+        let new = new.clone();
+        self.writer.write(move |connection| replace_card(connection, old, &new, &audit)).await
     }
 
     async fn change_number(&self, id: SubscriberId, msisdn: Msisdn, audit: Audit) -> Result<()> {
@@ -83,6 +86,8 @@ impl ApplicationStore for SqliteStore {
             }
             let update = "UPDATE subscriber SET msisdn = ?2 WHERE id = ?1";
             connection.prepare_cached(update)?.execute((id.0, msisdn.to_i64()))?;
+            // A command that read the old number would be sent to whoever gets it.
+            connection.execute("UPDATE device_state SET version = version + 1 WHERE subscriber_id = ?1", [id.0])?;
             // What still waits goes to the subscriber, not to whoever gets the old number.
             let update = "UPDATE outbound_action SET msisdn = ?2 WHERE subscriber_id = ?1 AND state < 3";
             connection.prepare_cached(update)?.execute((id.0, msisdn.to_i64()))?;
@@ -164,9 +169,12 @@ impl ApplicationStore for SqliteStore {
         self.readers.read(move |it| actions::first(it, &sql, params, |row| actions::action(row, 0))).await
     }
 
-    async fn move_action(&self, action: &Action, from: &[State], audit: Audit) -> Result<bool> {
+    async fn move_action(&self, action: &Action, from: &[State], guard: Option<Guard>, audit: Audit) -> Result<bool> {
         let (action, from) = (action.clone(), from.to_vec());
         let write = move |connection: &Connection| {
+            if let Some(guard) = guard {
+                hold(connection, guard)?;
+            }
             let moved = actions::overwrite(connection, &action, &from, None)?;
             if moved {
                 commit::write_audit(connection, &audit)?;
@@ -320,23 +328,31 @@ fn with_devices(connection: &Connection, subscriber: Subscriber) -> Result<Accou
     Ok(Account { subscriber, devices })
 }
 
-fn replace_card(
-    connection: &Connection,
-    device: &Device,
-    state: &DeviceState,
-    actions: &[Action],
-    audit: &Audit,
-) -> Result<()> {
+/// Moves the version of a device's state on, if it still is the one that was read.
+fn hold(connection: &Connection, (device, version): Guard) -> Result<()> {
+    let update = "UPDATE device_state SET version = version + 1 \
+                  WHERE subscriber_id = ?1 AND device_id = ?2 AND version = ?3";
+    match connection.prepare_cached(update)?.execute((device.subscriber.0, device.device.0, version))? {
+        1 => Ok(()),
+        _ => Err(rows::state_changed(device)),
+    }
+}
+
+fn replace_card(connection: &Connection, replaced: Guard, new: &NewCard, audit: &Audit) -> Result<()> {
+    let NewCard { device, state, actions } = new;
     let id = device.key.subscriber;
     let known = actions::first(connection, "SELECT 1 FROM subscriber WHERE id = ?1", [id.0], |_| Ok(()))?;
     known.ok_or_else(|| rows::no_subscriber(id))?;
+    // A batch or a command that read the old card's state must not be committed any more: it is read-only (D-112).
+    hold(connection, replaced)?;
     let close = "UPDATE device SET closed = ?2 WHERE subscriber_id = ?1 AND closed IS NULL RETURNING id";
     let old: Option<i64> = actions::first(connection, close, (id.0, audit.at.0), |row| Ok(row.get(0)?))?;
     if let Some(old) = old {
-        // A batch that read the old card's state must not write its book any more: it is read-only (D-112).
-        let guard = "UPDATE device_state SET version = version + 1, mismatch_since = NULL \
-                     WHERE subscriber_id = ?1 AND device_id = ?2";
-        connection.prepare_cached(guard)?.execute((id.0, old))?;
+        if old != replaced.0.device.0 {
+            return Err(rows::state_changed(replaced.0));
+        }
+        let rest = "UPDATE device_state SET mismatch_since = NULL WHERE subscriber_id = ?1 AND device_id = ?2";
+        connection.prepare_cached(rest)?.execute((id.0, old))?;
         let cancel = "UPDATE outbound_action SET state = 5, cause = ?3, due = ?4 \
                       WHERE subscriber_id = ?1 AND device_id = ?2 AND state < 3";
         connection.prepare_cached(cancel)?.execute((id.0, old, rows::CARD_REPLACED, audit.at.0))?;

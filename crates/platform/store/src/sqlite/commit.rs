@@ -7,7 +7,7 @@ use domain::{
 use rusqlite::{Connection, params};
 
 use super::actions;
-use crate::{Audit, BillingEvent, DeadLetter, InboundCommit, Notice, Part, PartsKey, Result, StoreError, rows};
+use crate::{Audit, BillingEvent, DeadLetter, InboundCommit, Notice, Part, PartsKey, Result, rows};
 
 /// `batch` is settled ([`rows::settle`]).
 pub fn write(connection: &Connection, batch: &InboundCommit) -> Result<()> {
@@ -62,7 +62,7 @@ fn write_state(connection: &Connection, device: DeviceKey, state: &DeviceState, 
     if written == 1 {
         return Ok(());
     }
-    Err(StoreError::Conflict(format!("the state of device {} changed meanwhile", device.device.0)))
+    Err(rows::state_changed(device))
 }
 
 fn write_change(connection: &Connection, change: &Change) -> Result<()> {

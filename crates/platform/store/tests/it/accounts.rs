@@ -5,7 +5,7 @@ use domain::{
     identity::{DeviceId, DeviceKey, Timestamp},
     phonebook::{AccountState, DeviceState},
 };
-use store::{InboundCommit, Notice, Part, PartsKey, SessionUpdate, StoreError, User, UserChange};
+use store::{InboundCommit, NewCard, Notice, Part, PartsKey, SessionUpdate, StoreError, User, UserChange};
 
 use crate::fixtures::{self, at, audit, backup, both, key, new_account, number, restore};
 
@@ -25,7 +25,7 @@ async fn a_user_has_name_address_login_and_a_hashed_password_only() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_are_changed_in_part_and_a_login_names_one_of_them() {
     for store in both().await {
-        store.application.create_accounts(&[new_account(1), new_account(2)]).await.unwrap();
+        store.application.create_accounts(&[new_account(1), new_account(2)], audit("accounts")).await.unwrap();
         let (one, two) = (key(1).subscriber, key(2).subscriber);
         assert_eq!(store.application.user(one).await.unwrap(), Some(User::default()), "{}", store.name);
         let change = |login: Option<&str>, hash: Option<&str>| UserChange {
@@ -51,7 +51,12 @@ async fn users_are_changed_in_part_and_a_login_names_one_of_them() {
         let nobody = store.application.change_user(key(9).subscriber, &removed, audit("nobody")).await;
         assert!(matches!(nobody, Err(StoreError::NotFound(_))), "{}: {nobody:?}", store.name);
         assert_eq!(store.application.user(key(9).subscriber).await.unwrap(), None);
-        assert_eq!(store.sql("SELECT what FROM audit"), ["made", "again", "removed", "free"], "{}", store.name);
+        assert_eq!(
+            store.sql("SELECT what FROM audit"),
+            ["accounts", "made", "again", "removed", "free"],
+            "{}",
+            store.name
+        );
     }
 }
 
@@ -60,7 +65,7 @@ async fn accounts_are_made_all_or_none() {
     for store in both().await {
         let mut with_action = new_account(1);
         with_action.actions.push(restore(1, 5));
-        store.application.create_accounts(&[with_action, new_account(2)]).await.unwrap();
+        store.application.create_accounts(&[with_action, new_account(2)], audit("accounts")).await.unwrap();
         assert_eq!(store.application.action(key(1).subscriber, restore(1, 5).id).await.unwrap(), Some(restore(1, 5)));
         let mut same_number = new_account(3);
         same_number.subscriber.msisdn = number(2);
@@ -71,13 +76,13 @@ async fn accounts_are_made_all_or_none() {
         {
             let twice = account.subscriber.id == key(9).subscriber;
             let batch = if twice { vec![account.clone(), account] } else { vec![new_account(5), account] };
-            let refused = store.application.create_accounts(&batch).await.unwrap_err();
+            let refused = store.application.create_accounts(&batch, audit("accounts")).await.unwrap_err();
             assert!(matches!(&refused, StoreError::Refused(why) if why.contains(said)), "{}: {refused}", store.name);
             assert!(!refused.to_string().contains(&number(2).digits()), "{}: masked: {refused}", store.name);
         }
         let mut stranger = new_account(6);
         stranger.subscriber.tenant = "nobody".into();
-        let refused = store.application.create_accounts(&[stranger]).await;
+        let refused = store.application.create_accounts(&[stranger], audit("accounts")).await;
         assert!(matches!(refused, Err(StoreError::Refused(_))), "{}: {refused:?}", store.name);
         assert_eq!((store.count("subscriber"), store.count("device"), store.count("device_state")), (2, 2, 2));
     }
@@ -87,7 +92,7 @@ async fn accounts_are_made_all_or_none() {
 async fn accounts_are_listed_by_number() {
     for store in both().await {
         let new: Vec<_> = [3, 1, 2].map(new_account).into();
-        store.application.create_accounts(&new).await.unwrap();
+        store.application.create_accounts(&new, audit("accounts")).await.unwrap();
         let listed = async |after, limit| {
             let found = store.application.accounts(after, limit).await.unwrap();
             found.iter().map(|account| account.subscriber.msisdn).collect::<Vec<_>>()
@@ -119,7 +124,10 @@ async fn a_new_card_closes_the_old_one_and_keeps_its_book() {
         let state = DeviceState { monitor: fixtures::monitor(), ..DeviceState::default() };
         let mut card = fixtures::device(new);
         card.profile = domain::phonebook::Profile::E3;
-        store.application.replace_card(&card, &state, &[first.clone()], audit("new card")).await.unwrap();
+        let replacement = NewCard { device: card.clone(), state: state.clone(), actions: vec![first.clone()] };
+        let early = store.application.replace_card((old, 0), &replacement, audit("late")).await;
+        assert!(matches!(early, Err(StoreError::Conflict(_))), "{}: {early:?}", store.name);
+        store.application.replace_card((old, stale.state.version), &replacement, audit("new card")).await.unwrap();
 
         let now = store.view(1).await;
         assert_eq!((&now.device, &now.state, now.subscriber.id), (&card, &state, old.subscriber), "{}", store.name);
@@ -135,13 +143,13 @@ async fn a_new_card_closes_the_old_one_and_keeps_its_book() {
         let late = store.inbound.commit(backup(&stale, 1, 30, Some("Anna"), "Berta")).await;
         assert!(matches!(late, Err(StoreError::Conflict(_))), "{}: {late:?}", store.name);
 
-        let again = store.application.replace_card(&card, &state, &[], audit("same card")).await;
+        let again = store.application.replace_card((new, state.version), &replacement, audit("same card")).await;
         assert!(matches!(again, Err(StoreError::Refused(_))), "{}: {again:?}", store.name);
         assert_eq!(store.view(1).await.device, card, "nothing was closed");
-        let nobody = fixtures::device(key(9));
-        let unknown = store.application.replace_card(&nobody, &state, &[], audit("nobody")).await;
+        let nobody = NewCard { device: fixtures::device(key(9)), state, actions: Vec::new() };
+        let unknown = store.application.replace_card((key(9), 0), &nobody, audit("nobody")).await;
         assert!(matches!(unknown, Err(StoreError::NotFound(_))), "{}: {unknown:?}", store.name);
-        assert_eq!(store.sql("SELECT who, what FROM audit"), ["anna|new card"]);
+        assert_eq!(store.sql("SELECT who, what FROM audit"), ["anna|accounts", "anna|new card"]);
     }
 }
 
@@ -153,6 +161,7 @@ async fn a_number_moves_with_the_book() {
         let mut batch = backup(&view, 1, 10, None, "Anna");
         batch.new_actions.push(restore(1, 11));
         store.inbound.commit(batch).await.unwrap();
+        let before_the_move = store.view(1).await.state;
         let id = key(1).subscriber;
         let taken = store.application.change_number(id, number(2), audit("taken")).await;
         assert!(matches!(taken, Err(StoreError::Refused(_))), "{}: {taken:?}", store.name);
@@ -160,6 +169,9 @@ async fn a_number_moves_with_the_book() {
         store.application.change_number(id, number(5), audit("the same")).await.unwrap();
         assert_eq!(store.inbound.devices(&[number(1)]).await.unwrap(), [None], "{}", store.name);
         assert_eq!(store.view(5).await.device.key, key(1));
+        let states = vec![(key(1), before_the_move.clone())];
+        let late = store.application.commit(InboundCommit { states, ..InboundCommit::default() }, audit("late")).await;
+        assert!(matches!(late, Err(StoreError::Conflict(_))), "{}: read under the old number", store.name);
         assert_eq!(store.application.book(key(1)).await.unwrap().len(), 1);
         let open = store.inbound.open_actions(&[key(1)]).await.unwrap();
         assert_eq!(open[0].msisdn, number(5), "{}: what waits does not go to the old number", store.name);
@@ -173,12 +185,44 @@ async fn states_of_accounts_are_set_with_who_did_it() {
     for store in both().await {
         store.account(1).await;
         for state in [AccountState::Suspended, AccountState::ServiceOff, AccountState::Active] {
-            store.application.set_state(key(1).subscriber, state, audit("state")).await.unwrap();
+            store
+                .application
+                .set_state(key(1).subscriber, state, InboundCommit::default(), audit("state"))
+                .await
+                .unwrap();
             assert_eq!(store.view(1).await.subscriber.state, state, "{}", store.name);
         }
-        let unknown = store.application.set_state(key(9).subscriber, AccountState::Active, audit("nobody")).await;
+        let unknown = store
+            .application
+            .set_state(key(9).subscriber, AccountState::Active, InboundCommit::default(), audit("nobody"))
+            .await;
         assert!(matches!(unknown, Err(StoreError::NotFound(_))), "{}: {unknown:?}", store.name);
-        assert_eq!(store.count("audit"), 3);
+        assert_eq!(store.count("audit"), 4);
+        // A command that read the account before it was suspended is not committed; with it, nothing half.
+        let stale = store.view(1).await;
+        let guarded = || InboundCommit {
+            states: vec![(key(1), stale.state.clone())],
+            new_actions: vec![restore(1, 50)],
+            ..InboundCommit::default()
+        };
+        store
+            .application
+            .set_state(key(1).subscriber, AccountState::Suspended, guarded(), audit("state"))
+            .await
+            .unwrap();
+        let late = store.application.commit(guarded(), audit("late")).await;
+        assert!(matches!(late, Err(StoreError::Conflict(_))), "{}: {late:?}", store.name);
+        let late = store.application.set_state(key(1).subscriber, AccountState::Active, guarded(), audit("late")).await;
+        assert!(matches!(late, Err(StoreError::Conflict(_))), "{}: {late:?}", store.name);
+        assert_eq!(store.view(1).await.subscriber.state, AccountState::Suspended, "{}", store.name);
+        assert_eq!((store.count("audit"), store.count("outbound_action")), (5, 1), "{}", store.name);
+        let guard = Some((key(1), stale.state.version));
+        let late = store.application.move_action(&restore(1, 50), &[State::Queued], guard, audit("late")).await;
+        assert!(matches!(late, Err(StoreError::Conflict(_))), "{}: {late:?}", store.name);
+        let guard = Some((key(1), stale.state.version + 1));
+        assert!(
+            store.application.move_action(&restore(1, 50), &[State::Queued], guard, audit("in time")).await.unwrap()
+        );
     }
 }
 
@@ -205,7 +249,13 @@ async fn erasing_leaves_no_row_of_the_subscriber() {
         store.application.register_sessions(&sessions).await.unwrap();
         let second = DeviceKey { subscriber: key(1).subscriber, device: DeviceId(77) };
         let card = fixtures::device(second);
-        store.application.replace_card(&card, &DeviceState::default(), &[], audit("card")).await.unwrap();
+        let state = DeviceState::default();
+        let version = store.view(1).await.state.version;
+        store
+            .application
+            .replace_card((key(1), version), &NewCard { device: card, state, actions: Vec::new() }, audit("card"))
+            .await
+            .unwrap();
         // What is kept by number alone comes along and goes too.
         store.application.change_number(key(1).subscriber, number(5), audit("number")).await.unwrap();
         store.inbound.claim_error_replies(&[number(5)], at(0)).await.unwrap();

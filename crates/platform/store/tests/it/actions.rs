@@ -162,9 +162,17 @@ async fn an_action_is_overwritten_only_from_the_states_named() {
         assert!(!store.inbound.replace_action(&done, State::Queued, at(3)).await.unwrap(), "due as read");
         assert!(store.inbound.replace_action(&done, State::Queued, at(2)).await.unwrap());
         assert!(!store.inbound.replace_action(&done, State::Queued, done.due).await.unwrap(), "the state as read");
-        assert!(!store.application.move_action(&moved(2, State::Queued), &[State::Sent], audit("no")).await.unwrap());
-        assert!(store.application.move_action(&moved(2, State::Queued), &[State::Done], audit("again")).await.unwrap());
-        assert_eq!(store.sql("SELECT what FROM audit"), ["again"], "{}: only what was done", store.name);
+        assert!(
+            !store.application.move_action(&moved(2, State::Queued), &[State::Sent], None, audit("no")).await.unwrap()
+        );
+        assert!(
+            store
+                .application
+                .move_action(&moved(2, State::Queued), &[State::Done], None, audit("again"))
+                .await
+                .unwrap()
+        );
+        assert_eq!(store.sql("SELECT what FROM audit"), ["accounts", "again"], "{}: only what was done", store.name);
         assert_eq!(store.outbound.move_actions(&[]).await.unwrap(), [] as [bool; 0]);
     }
 }
@@ -293,7 +301,7 @@ async fn what_changed_between_reading_and_writing_is_a_conflict_and_nothing_is_w
         put(&store, std::slice::from_ref(&read_as)).await;
         // Read, then an operator cancels, then the batch with the card's answer comes to be written.
         let cancelled = Action { state: State::Cancelled, due: at(9), ..read_as.clone() };
-        assert!(store.application.move_action(&cancelled, &[State::Queued], audit("cancel")).await.unwrap());
+        assert!(store.application.move_action(&cancelled, &[State::Queued], None, audit("cancel")).await.unwrap());
         let again = Action { due: at(20), attempts: 1, ..read_as.clone() };
         let mut batch = backup(&view, 1, 10, None, "Anna");
         batch.moved_actions = vec![(again.clone(), read_as.state, read_as.due)];

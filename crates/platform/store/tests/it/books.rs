@@ -90,7 +90,7 @@ async fn a_book_is_known_by_subscriber_device_file_and_page() {
         let mut account = fixtures::new_account(2);
         account.subscriber.msisdn = number(1);
         account.subscriber.tenant = "other".into();
-        store.application.create_accounts(&[account]).await.unwrap();
+        store.application.create_accounts(&[account], fixtures::audit("accounts")).await.unwrap();
         assert_eq!(store.view(1).await.device.key, key(1), "messages come to the default tenant");
     }
 }

@@ -132,7 +132,7 @@ impl Backend {
 
     /// Makes account `n` and reads it back.
     pub async fn account(&self, n: i64) -> DeviceView {
-        self.application.create_accounts(&[new_account(n)]).await.unwrap();
+        self.application.create_accounts(&[new_account(n)], audit("accounts")).await.unwrap();
         self.view(n).await
     }
 

@@ -1,8 +1,8 @@
 //! Schema, roles and partitions.
 
 use store::{
-    ApplicationStore, Expiring, InboundStore, OutboundStore, StoreConfig, StoreError, postgres::PostgresStore,
-    sqlite::SqliteStore,
+    ApplicationStore, Expiring, InboundCommit, InboundStore, OutboundStore, StoreConfig, StoreError,
+    postgres::PostgresStore, sqlite::SqliteStore,
 };
 
 use crate::fixtures::{self, acknowledgement, backup, both, key, new_account, number, postgres_url};
@@ -73,7 +73,7 @@ async fn each_role_can_do_its_work_and_no_more() {
     let url = postgres_url().await;
     let as_role = |role: &str| StoreConfig::at(url.replace("postgres@", &format!("simvault_{role}@")));
     let application = PostgresStore::connect(&as_role("application")).await.unwrap();
-    application.create_accounts(&[new_account(1), new_account(2)]).await.unwrap();
+    application.create_accounts(&[new_account(1), new_account(2)], fixtures::audit("accounts")).await.unwrap();
 
     let inbound = PostgresStore::connect(&as_role("inbound")).await.unwrap();
     InboundStore::ping(&*inbound).await.unwrap();
@@ -123,12 +123,14 @@ async fn each_role_can_do_its_work_and_no_more() {
 
     // Outside its own work each role is refused, and nobody alters what operators did.
     for denied in [
-        outbound.create_accounts(&[new_account(3)]).await,
+        outbound.create_accounts(&[new_account(3)], fixtures::audit("accounts")).await,
         outbound.pages(&[fixtures::page_key(1, 0)]).await.map(drop),
         InboundStore::commit(&*outbound, backup(&view, 1, 20, None, "Anna")).await,
         outbound.journal(key(1), fixtures::NOON, 1).await.map(drop),
         inbound.journal(key(1), fixtures::NOON, 1).await.map(drop),
-        inbound.set_state(key(1).subscriber, view.subscriber.state, fixtures::audit("no")).await,
+        inbound
+            .set_state(key(1).subscriber, view.subscriber.state, InboundCommit::default(), fixtures::audit("no"))
+            .await,
         inbound.put_setting("s", "k", "v", fixtures::audit("no")).await,
         inbound.erase(key(1).subscriber, fixtures::audit("no")).await.map(drop),
     ] {
@@ -182,7 +184,7 @@ async fn an_embedded_store_opens_again_with_its_data() {
     let folder = testkit::Folder::new("store");
     let path = folder.join("store.db");
     let store = SqliteStore::open(&path).unwrap();
-    store.create_accounts(&[new_account(1)]).await.unwrap();
+    store.create_accounts(&[new_account(1)], fixtures::audit("accounts")).await.unwrap();
     drop(store);
     let store = SqliteStore::open(&path).unwrap();
     assert!(store.devices(&[number(1)]).await.unwrap()[0].is_some());

@@ -50,7 +50,7 @@ async fn what_was_answered_survives_a_kill_of_postgres_in_the_middle_of_commits(
     store::migrate::postgres(&config).await.unwrap();
     let store = PostgresStore::connect(&config).await.unwrap();
     let accounts: Vec<_> = (1..=WRITERS).map(new_account).collect();
-    store.create_accounts(&accounts).await.unwrap();
+    store.create_accounts(&accounts, crate::fixtures::audit("accounts")).await.unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let answered: Vec<_> = (0..WRITERS).map(|_| Arc::new(AtomicI64::new(0))).collect();
     let spawn =
@@ -104,14 +104,14 @@ async fn a_server_that_takes_no_writes_is_left_for_one_that_does() {
     }
     let url = format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}/postgres", one.port(), two.port());
     let store = PostgresStore::connect(&StoreConfig::at(url)).await.unwrap();
-    store.create_accounts(&[new_account(1)]).await.unwrap();
+    store.create_accounts(&[new_account(1)], crate::fixtures::audit("accounts")).await.unwrap();
     assert_eq!(one.sql("postgres", "SELECT count(*) FROM subscriber"), "1");
     // Demoted: its connections stay, and refuse writes (25006).
     one.sql("postgres", "ALTER SYSTEM SET default_transaction_read_only = on");
     one.sql("postgres", "SELECT pg_reload_conf()");
     testkit_until("the first refuses writes", || async { InboundStore::ping(&*store).await.is_err() }).await;
     recovered(&store).await;
-    store.create_accounts(&[new_account(2)]).await.unwrap();
+    store.create_accounts(&[new_account(2)], crate::fixtures::audit("accounts")).await.unwrap();
     assert_eq!(two.sql("postgres", "SELECT count(*) FROM subscriber WHERE id = 2"), "1");
     // Gone altogether: nothing changes.
     tokio::task::block_in_place(|| one.kill9());
@@ -145,7 +145,7 @@ async fn a_statement_that_takes_too_long_is_given_up() {
     let url = crate::fixtures::postgres_url().await;
     let config = StoreConfig { statement_timeout: Duration::from_millis(200), ..StoreConfig::at(&url) };
     let store = PostgresStore::connect(&config).await.unwrap();
-    store.create_accounts(&[new_account(1)]).await.unwrap();
+    store.create_accounts(&[new_account(1)], crate::fixtures::audit("accounts")).await.unwrap();
     let view = store.devices(&[number(1)]).await.unwrap().remove(0).unwrap();
     let database = url.rsplit('/').next().unwrap().to_owned();
     let holder = tokio::task::spawn_blocking(move || {
@@ -171,7 +171,7 @@ async fn a_statement_that_takes_too_long_is_given_up() {
 async fn a_fault_of_the_set_up_is_nobodys_message_and_shows_in_readiness() {
     let url = crate::fixtures::postgres_url().await;
     let application = PostgresStore::connect(&StoreConfig::at(&url)).await.unwrap();
-    application.create_accounts(&[new_account(1)]).await.unwrap();
+    application.create_accounts(&[new_account(1)], crate::fixtures::audit("accounts")).await.unwrap();
     let database = url.rsplit('/').next().unwrap().to_owned();
     let sql = async |sql: &'static str| {
         let database = database.clone();

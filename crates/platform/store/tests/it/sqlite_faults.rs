@@ -30,7 +30,11 @@ async fn writes_until_killed() {
 async fn what_was_answered_survives_a_kill_of_the_process() {
     let folder = testkit::Folder::new("store");
     let path = folder.join("store.db");
-    SqliteStore::open(&path).unwrap().create_accounts(&[new_account(1)]).await.unwrap();
+    SqliteStore::open(&path)
+        .unwrap()
+        .create_accounts(&[new_account(1)], crate::fixtures::audit("accounts"))
+        .await
+        .unwrap();
     let mut answered = 0;
     for _ in 0..3 {
         let mut writer = Command::new(std::env::current_exe().unwrap());
