@@ -1,6 +1,6 @@
 //! Accounts: who is served, with which card, under which number.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use domain::{
@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     App,
     app::{CONFLICT_REPEATS, msisdn, open_device},
-    audit, configuration, errors,
+    audit, configuration, errors, housekeeping,
     translate::{self, account_state_from, bearer_from, monitor_from, profile_from},
 };
 
@@ -24,6 +24,8 @@ use crate::{
 const ACCOUNTS_MAX: usize = 1000;
 pub(crate) const NAME_CHARACTERS_MAX: usize = 200;
 const TENANT_CHARACTERS_MAX: usize = 64;
+/// How long the caller waits for the billing events and notices; what is left then goes with the housekeeping.
+const ERASE_WITHIN: Duration = Duration::from_secs(5);
 const IP_KEY_OCTETS: std::ops::RangeInclusive<usize> = 16..=64;
 
 /// `centre.v1.Accounts`.
@@ -138,7 +140,8 @@ impl Accounts for Service {
         // The row that stays says that somebody was erased, by number of the row, not of the subscriber (PF-20).
         let row = Audit { at: self.0.now(), who, what: format!("subscriber {} erased", id.0) };
         let rows = self.0.store.erase(id, row).await.map_err(errors::store)?;
-        Ok(Response::new(centre::EraseAccountResponse { rows }))
+        let (more, unfinished) = housekeeping::erase_rest(&self.0, ERASE_WITHIN).await;
+        Ok(Response::new(centre::EraseAccountResponse { rows: rows + more, unfinished }))
     }
 }
 

@@ -98,6 +98,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
 pub async fn round(app: &App) -> Result<[u64; 3], StoreError> {
     let HousekeepingConfig { ended_actions, journal, billing, .. } = app.config.housekeeping;
     let now = app.now();
+    erase_rest(app, Duration::MAX).await;
     Ok([
         remove(app, Expiring::EndedActions, "actions", earlier(now, ended_actions)).await?,
         remove(app, Expiring::Journal, "journal", midnight(earlier(now, journal))).await?,
@@ -121,6 +122,27 @@ async fn remove(app: &App, what: Expiring, name: &'static str, before: Timestamp
         tracing::info!(what = name, rows = removed, "old rows removed");
     }
     Ok(removed)
+}
+
+/// Goes on with what is left of erased subscribers; how many rows went, and whether some are left.
+pub(crate) async fn erase_rest(app: &App, within: Duration) -> (u64, bool) {
+    let (begun, mut erased) = (std::time::Instant::now(), 0);
+    while begun.elapsed() < within {
+        let started = std::time::Instant::now();
+        match app.store.erase_rest(app.config.housekeeping.batch_rows).await {
+            Ok(0) => return (erased, false),
+            Ok(gone) => {
+                metrics::counter!("simvault_application_rows_removed_total", "what" => "erased").increment(gone);
+                erased += gone;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "billing events and notices of erased subscribers are left for the next round");
+                break;
+            }
+        }
+        tokio::time::sleep(started.elapsed()).await;
+    }
+    (erased, true)
 }
 
 /// From when on the journal is surely whole, as far as the settings go.

@@ -149,8 +149,9 @@ async fn account(connection: Connection, output: &Output, command: Account) -> R
         }
         Account::Erase { msisdn, .. } => {
             let erased = client.erase_account(centre::EraseAccountRequest { msisdn }).await?.into_inner();
-            let mut table = Table::new(&["rows erased"], "");
-            table.row(vec![count(erased.rows)]);
+            let mut table = Table::new(&["rows erased", "unfinished"], "");
+            let rest = if erased.unfinished { "billing events and notices go within the hour" } else { "" };
+            table.row(vec![count(erased.rows), Cell::text(rest)]);
             return Ok(output.single(&table)?);
         }
     };

@@ -294,8 +294,11 @@ pub trait ApplicationStore: Send + Sync {
     async fn change_user(&self, id: SubscriberId, change: &UserChange, audit: Audit) -> Result<()>;
     /// Who has this login, with the hash of the password, if there is one.
     async fn by_login(&self, login: &str) -> Result<Option<(Subscriber, Option<String>)>>;
-    /// Every row of the subscriber, in every table; how many.
+    /// The account with all that is found by key: devices, states, book, journal, actions; how many rows. It is short, for
+    /// messages of the subscriber wait for it. Billing events and notices are left to [`Self::erase_rest`].
     async fn erase(&self, id: SubscriberId, audit: Audit) -> Result<u64>;
+    /// Removes about `limit` more rows of erased subscribers; how many, 0: none are left.
+    async fn erase_rest(&self, limit: u32) -> Result<u64>;
     /// All pages of a device's book.
     async fn book(&self, device: DeviceKey) -> Result<Vec<(PageKey, Page)>>;
     /// Journal of a device after `since`, newest first.

@@ -16,6 +16,7 @@ const POSTGRES: Migrations = &[
     (4, include_str!("../migrations/postgres/0004_retention.sql")),
     (5, include_str!("../migrations/postgres/0005_due.sql")),
     (6, include_str!("../migrations/postgres/0006_inbound.sql")),
+    (7, include_str!("../migrations/postgres/0007_erasure.sql")),
 ];
 const SQLITE: Migrations = &[
     (1, include_str!("../migrations/sqlite/0001_schema.sql")),
@@ -23,10 +24,11 @@ const SQLITE: Migrations = &[
     (3, include_str!("../migrations/sqlite/0003_retention.sql")),
     (4, include_str!("../migrations/sqlite/0004_due.sql")),
     (5, include_str!("../migrations/sqlite/0005_inbound.sql")),
+    (6, include_str!("../migrations/sqlite/0006_erasure.sql")),
 ];
 
 /// Oldest schema of Postgres that this program works with.
-pub const POSTGRES_MIN: i32 = 6;
+pub const POSTGRES_MIN: i32 = 7;
 
 /// Any number, the same in every release: only one process migrates at a time.
 const ADVISORY_LOCK: i64 = 0x5349_4D56_4155_4C54;
@@ -41,7 +43,7 @@ pub async fn postgres(config: &StoreConfig) -> Result<i32> {
     let mut version = 0;
     for (number, sql) in POSTGRES {
         let guard = format!(
-            "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL client_min_messages = warning;
+            "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SET LOCAL client_min_messages = warning;
              SELECT pg_advisory_xact_lock({ADVISORY_LOCK});
              CREATE TABLE IF NOT EXISTS schema_version (version int PRIMARY KEY, applied timestamptz NOT NULL DEFAULT now());"
         );

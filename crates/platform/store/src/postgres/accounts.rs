@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use domain::{
     delivery::Action,
-    identity::{DeviceId, Msisdn, SubscriberId},
+    identity::{DeviceId, Msisdn, SubscriberId, Timestamp},
     phonebook::{Device, DeviceState},
 };
 
@@ -188,8 +188,8 @@ pub async fn change_user(connection: &Connection, id: SubscriberId, change: &Use
     }
 }
 
-/// Deletes by subscriber, and by number where a row has no subscriber; how many rows.
-pub async fn erase(connection: &Connection, id: SubscriberId) -> Result<u64> {
+/// Deletes what is found by key, and leaves word of the rest for [`erase_rest`]; how many rows.
+pub async fn erase(connection: &Connection, id: SubscriberId, asked: Timestamp) -> Result<u64> {
     let (number, held) = lock(connection, id).await?;
     if held {
         return Err(rows::legal_hold(id));
@@ -202,13 +202,38 @@ pub async fn erase(connection: &Connection, id: SubscriberId) -> Result<u64> {
         let delete = format!("DELETE FROM {table} WHERE subscriber_id = $1");
         erased += connection.execute(&delete, &[&id.0]).await?;
     }
-    let delete = "DELETE FROM billing_event WHERE subscriber_id = $1 OR msisdn = $2";
-    erased += connection.execute(delete, &[&id.0, &number]).await?;
-    for table in ["notice", "dead_letter", "message_part", "error_reply"] {
+    let insert = "INSERT INTO erasure (subscriber_id, msisdn, asked) VALUES ($1, $2, $3)";
+    connection.execute(insert, &[&id.0, &number, &At(asked)]).await?;
+    for table in ["dead_letter", "message_part", "error_reply"] {
         let delete = format!("DELETE FROM {table} WHERE msisdn = $1");
         erased += connection.execute(&delete, &[&number]).await?;
     }
     Ok(erased + connection.execute("DELETE FROM subscriber WHERE id = $1", &[&id.0]).await?)
+}
+
+/// Deletes about `limit` rows of an erased subscriber, each step by itself; 0: nothing is left of anybody.
+pub async fn erase_rest(connection: &Connection, limit: u32) -> Result<u64> {
+    let oldest = "SELECT subscriber_id, msisdn FROM erasure ORDER BY asked LIMIT 1";
+    while let Some(row) = connection.query(oldest, &[]).await?.first() {
+        let (id, number): (i64, i64) = (get(row, 0)?, get(row, 1)?);
+        // The rows up to a time, for partitions are by time; a few more than the limit if they are of one moment.
+        for (table, whose, whom) in [
+            ("billing_event", "subscriber_id = $1", id),
+            ("billing_event", "subscriber_id IS NULL AND msisdn = $1 AND at <= (SELECT asked FROM asked)", number),
+            ("notice", "msisdn = $1 AND at <= (SELECT asked FROM asked)", number),
+        ] {
+            let delete = format!(
+                "WITH asked AS (SELECT asked FROM erasure WHERE subscriber_id = $3) DELETE FROM {table} WHERE {whose} \
+                 AND at <= (SELECT max(at) FROM (SELECT at FROM {table} WHERE {whose} ORDER BY at LIMIT $2) AS first)"
+            );
+            let gone = connection.execute(&delete, &[&whom, &i64::from(limit), &id]).await?;
+            if gone > 0 {
+                return Ok(gone);
+            }
+        }
+        connection.execute("DELETE FROM erasure WHERE subscriber_id = $1", &[&id]).await?;
+    }
+    Ok(0)
 }
 
 pub async fn register_sessions(connection: &Connection, sessions: &SessionUpdate) -> Result<Vec<DeviceId>> {

@@ -97,13 +97,16 @@ impl ApplicationStore for PostgresStore {
     }
 
     async fn erase(&self, id: SubscriberId, audit: Audit) -> Result<u64> {
-        let mut connection = self.writers.get().await?;
-        // Billing events have no index: this reads all of them.
-        connection.begin_patiently().await?;
-        let erased = accounts::erase(&connection, id).await?;
+        let connection = self.writers.get().await?;
+        connection.begin().await?;
+        let erased = accounts::erase(&connection, id, audit.at).await?;
         write_audit(&connection, &audit).await?;
         connection.commit().await?;
         Ok(erased)
+    }
+
+    async fn erase_rest(&self, limit: u32) -> Result<u64> {
+        accounts::erase_rest(&self.writers.get().await?, limit).await
     }
 
     async fn book(&self, device: DeviceKey) -> Result<Vec<(PageKey, Page)>> {

@@ -26,7 +26,7 @@ pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 /// What every connection asks for; the three roles have the same (`0002_roles.sql`). Plans are made once and by index:
 /// a plan made while a table was still small would otherwise read the whole of it for ever.
 const SETTINGS: &str = "-c plan_cache_mode=force_generic_plan -c jit=off -c enable_seqscan=off -c enable_hashjoin=off \
-                        -c enable_mergejoin=off -c enable_bitmapscan=off -c enable_memoize=off";
+                        -c enable_mergejoin=off -c enable_bitmapscan=off -c enable_memoize=off -c lock_timeout=2s";
 /// Octets sent and not confirmed for so long: the server is gone.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longer than the server's own time limit, which gives the better answer.
@@ -163,13 +163,6 @@ impl Connection {
         self.bounded(self.client().batch_execute("COMMIT")).await?;
         self.broken.store(false, Relaxed);
         Ok(())
-    }
-
-    /// For what may take long: no time limit until the transaction ends.
-    pub async fn begin_patiently(&mut self) -> Result<()> {
-        self.deadline = Duration::from_secs(3600);
-        self.begin().await?;
-        self.bounded(self.client().batch_execute("SET LOCAL statement_timeout = 0")).await
     }
 
     fn client(&self) -> &Object {

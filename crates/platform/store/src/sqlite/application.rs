@@ -127,6 +127,10 @@ impl ApplicationStore for SqliteStore {
         self.writer.write(move |connection| erase(connection, id, &audit)).await
     }
 
+    async fn erase_rest(&self, limit: u32) -> Result<u64> {
+        self.writer.write(move |connection| erase_rest(connection, limit)).await
+    }
+
     async fn book(&self, device: DeviceKey) -> Result<Vec<(PageKey, Page)>> {
         let sql =
             "SELECT file, page, data FROM book_page WHERE subscriber_id = ?1 AND device_id = ?2 ORDER BY file, page";
@@ -362,7 +366,7 @@ fn replace_card(connection: &Connection, replaced: Guard, new: &NewCard, audit: 
     commit::write_audit(connection, audit)
 }
 
-/// Deletes by subscriber, and by number where a row has no subscriber.
+/// Deletes what is found by key, and leaves word of the rest for [`erase_rest`]; how many rows.
 fn erase(connection: &Connection, id: SubscriberId, audit: &Audit) -> Result<u64> {
     let sql = "SELECT msisdn, legal_hold FROM subscriber WHERE id = ?1";
     let known: Option<(i64, bool)> = actions::first(connection, sql, [id.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -375,14 +379,37 @@ fn erase(connection: &Connection, id: SubscriberId, audit: &Audit) -> Result<u64
     for table in ["book_page", "book_change", "outbound_action", "device_state", "device"] {
         erased += connection.execute(&format!("DELETE FROM {table} WHERE subscriber_id = ?1"), [id.0])?;
     }
-    erased +=
-        connection.execute("DELETE FROM billing_event WHERE subscriber_id = ?1 OR msisdn = ?2", [id.0, number])?;
-    for table in ["notice", "dead_letter", "message_part", "error_reply"] {
+    let insert = "INSERT INTO erasure (subscriber_id, msisdn, asked) VALUES (?1, ?2, ?3)";
+    connection.execute(insert, [id.0, number, audit.at.0])?;
+    for table in ["dead_letter", "message_part", "error_reply"] {
         erased += connection.execute(&format!("DELETE FROM {table} WHERE msisdn = ?1"), [number])?;
     }
     erased += connection.execute("DELETE FROM subscriber WHERE id = ?1", [id.0])?;
     commit::write_audit(connection, audit)?;
     Ok(erased as u64)
+}
+
+/// Deletes at most `limit` rows of an erased subscriber; 0: nothing is left of anybody.
+fn erase_rest(connection: &Connection, limit: u32) -> Result<u64> {
+    let oldest = "SELECT subscriber_id, msisdn, asked FROM erasure ORDER BY asked LIMIT 1";
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    while let Some((id, number, asked)) = actions::first::<(i64, i64, i64)>(connection, oldest, [], read)? {
+        for (table, whose, whom, until) in [
+            ("billing_event", "subscriber_id = ?1", id, i64::MAX),
+            ("billing_event", "subscriber_id IS NULL AND msisdn = ?1", number, asked),
+            ("notice", "msisdn = ?1", number, asked),
+        ] {
+            let delete = format!(
+                "DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE {whose} AND at <= ?2 LIMIT ?3)"
+            );
+            let gone = connection.prepare_cached(&delete)?.execute((whom, until, limit))?;
+            if gone > 0 {
+                return Ok(gone as u64);
+            }
+        }
+        connection.execute("DELETE FROM erasure WHERE subscriber_id = ?1", [id])?;
+    }
+    Ok(0)
 }
 
 fn register_sessions(connection: &Connection, sessions: &SessionUpdate) -> Result<Vec<DeviceId>> {

@@ -143,6 +143,7 @@ async fn each_role_can_do_its_work_and_no_more() {
     application.change_user(key(1).subscriber, &store::UserChange::default(), fixtures::audit("user")).await.unwrap();
     application.by_login("anna").await.unwrap();
     assert!(application.erase(key(1).subscriber, fixtures::audit("erased")).await.is_ok());
+    application.erase_rest(10).await.unwrap();
     let database = url.rsplit('/').next().unwrap().to_owned();
     let server = testkit::postgres::shared();
     let may = "SELECT count(*) FROM (VALUES ('inbound'), ('outbound'), ('application')) r(name), (VALUES ('UPDATE'), ('DELETE')) \

@@ -196,3 +196,29 @@ async fn a_fault_of_the_set_up_is_nobodys_message_and_shows_in_readiness() {
     }
     InboundStore::commit(&*store, backup(&view, 1, 10, None, "Anna")).await.unwrap();
 }
+
+/// Whoever holds a row for long costs the others a moment, and not the time of their batch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_that_is_not_given_back_is_not_waited_for() {
+    let url = crate::fixtures::postgres_url().await;
+    let store = PostgresStore::connect(&StoreConfig::at(&url)).await.unwrap();
+    store.create_accounts(&[new_account(1)], crate::fixtures::audit("accounts")).await.unwrap();
+    let database = url.rsplit('/').next().unwrap().to_owned();
+    let holder = tokio::task::spawn_blocking(move || {
+        let sql = "BEGIN; UPDATE device_state SET version = version; SELECT pg_sleep(5); COMMIT";
+        testkit::postgres::shared().sql(&database, sql)
+    });
+    let mut id = 10;
+    let blocked = async {
+        loop {
+            let view = store.devices(&[number(1)]).await.unwrap().remove(0).unwrap();
+            id += 1;
+            if let Err(error) = InboundStore::commit(&*store, backup(&view, 1, id, None, "Anna")).await {
+                return error;
+            }
+        }
+    };
+    let error = tokio::time::timeout(Duration::from_secs(30), blocked).await.unwrap();
+    assert!(matches!(&error, StoreError::Unavailable(why) if why.contains("55P03")), "{error}");
+    holder.await.unwrap();
+}
