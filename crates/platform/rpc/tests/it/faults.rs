@@ -21,6 +21,12 @@ async fn all_calls_are_answered_while_a_server_is_killed_under_load() {
     until("the load runs", || servers[1].counting.count() > 500).await;
     servers[1].kill();
     load.await.expect("all answered");
+    // What an operator reads of it.
+    let told = format!("stream to inbound-data at {} broke (connection lost); ", servers[1].address());
+    let events = runtime::events::log().newest(1000);
+    let texts: Vec<_> =
+        events.iter().map(|event| event.text.as_ref()).filter(|text| text.contains("stream to")).collect();
+    assert!(texts.iter().any(|text| text.starts_with(&told) && text.ends_with("messages sent again")), "{texts:?}");
     stop.cancel();
 }
 
