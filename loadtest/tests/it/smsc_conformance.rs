@@ -180,7 +180,9 @@ async fn wrong_credentials_are_told_apart() {
         (config.system_id, config.password) = (system_id.to_owned(), password.to_owned());
         let (_, mut events) = SmppLink::start(config, stop.clone()).unwrap();
         let event = events.recv().await;
-        assert!(matches!(event, Some(LinkEvent::Down { reason: DownReason::BindRefused { status: got, .. }, .. }) if got == status));
+        assert!(
+            matches!(event, Some(LinkEvent::Down { reason: DownReason::BindRefused { status: got, .. }, .. }) if got == status)
+        );
         stop.cancel();
     }
     bench.end().await;

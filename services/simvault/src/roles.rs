@@ -57,7 +57,8 @@ pub fn that_read(path: &Path) -> Vec<&'static str> {
     fn reads<C: DeserializeOwned + Validate>(path: &Path) -> bool {
         runtime::config::load::<C>(Some(path), PREFIX).is_ok()
     }
-    let roles: [(&str, fn(&Path) -> bool); 8] = [
+    type Reads = fn(&Path) -> bool;
+    let roles: [(&str, Reads); 8] = [
         ("inbound-smpp", reads::<Edge<inbound_smpp::Config>>),
         ("inbound-ip", reads::<Edge<inbound_ip::Config>>),
         ("inbound-data", reads::<Core<inbound_data::Config>>),
