@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use domain::{
-    delivery::Content,
+    delivery::{Action, Content},
     identity::{DeviceId, DeviceKey, SubscriberId},
     phonebook::{AccountState, Device, DeviceState, Subscriber},
 };
@@ -75,10 +75,9 @@ impl Accounts for Service {
         };
         let limit = self.0.listing_rows(request.limit);
         let found = self.0.store.accounts(after, limit).await.map_err(errors::store)?;
-        let mut accounts = Vec::with_capacity(found.len());
-        for account in &found {
-            accounts.push(self.0.describe(account).await?);
-        }
+        let devices: Vec<DeviceKey> = found.iter().flat_map(keys).collect();
+        let open = self.0.open_actions(&devices).await?;
+        let accounts = found.iter().map(|account| describe(account, &open)).collect();
         Ok(Response::new(centre::ListAccountsResponse { accounts }))
     }
 
@@ -270,8 +269,8 @@ impl App {
         if old.iccid == request.iccid {
             return Err(errors::invalid("iccid", &request.iccid, "another card than the one that is replaced"));
         }
-        let open = self.open_actions(id).await?;
-        let monitor = configuration::expected_monitor(old_state, &of_device(open, old.key));
+        let open = self.open_actions(&[old.key]).await?;
+        let monitor = configuration::expected_monitor(old_state, &open);
         let bearer = if request.bearer.is_empty() { translate::bearer(old.bearer) } else { &request.bearer };
         let card = Card { iccid: &request.iccid, ip_key: &request.ip_key, bearer };
         let device = Device { profile: old.profile, ..self.new_device(id, card)? };
@@ -291,30 +290,15 @@ impl App {
     async fn show_account(&self, digits: &str) -> Result<centre::Account, Status> {
         let account = self.account(digits).await?;
         let user = self.store.user(account.subscriber.id).await.map_err(errors::store)?.unwrap_or_default();
-        let shown = self.describe(&account).await?;
+        let devices: Vec<DeviceKey> = keys(&account).collect();
+        let shown = describe(&account, &self.open_actions(&devices).await?);
         let (address, login) = (user.address, user.login.unwrap_or_default());
         Ok(centre::Account { address, login, has_password: user.has_password, ..shown })
     }
 
-    async fn describe(&self, account: &Account) -> Result<centre::Account, Status> {
-        let open = self.open_actions(account.subscriber.id).await?;
-        let restoring = |key: DeviceKey| {
-            open.iter().any(|action| action.device == key && matches!(action.content, Content::Restore { .. }))
-        };
-        let devices = account.devices.iter();
-        Ok(centre::Account {
-            subscriber_id: account.subscriber.id.0,
-            tenant: account.subscriber.tenant.clone(),
-            msisdn: account.subscriber.msisdn.digits(),
-            name: account.subscriber.name.clone(),
-            state: translate::account_state(account.subscriber.state).to_owned(),
-            devices: devices.map(|(device, state)| translate::device(device, state, restoring(device.key))).collect(),
-            ..centre::Account::default()
-        })
-    }
-
-    pub(crate) async fn open_actions(&self, id: SubscriberId) -> Result<Vec<domain::delivery::Action>, Status> {
-        self.store.actions_of(Some(id), true, self.config.listing_rows_max).await.map_err(errors::store)
+    /// All that is under way and comes in turn, however much it is: decisions are made by it.
+    pub(crate) async fn open_actions(&self, devices: &[DeviceKey]) -> Result<Vec<Action>, Status> {
+        self.store.ordered_actions(devices).await.map_err(errors::store)
     }
 
     /// Rows of a listing: as asked, at most the setting; 0 is the setting.
@@ -330,12 +314,25 @@ struct Card<'a> {
     bearer: &'a str,
 }
 
-pub(crate) fn of_device(
-    mut actions: Vec<domain::delivery::Action>,
-    device: DeviceKey,
-) -> Vec<domain::delivery::Action> {
-    actions.retain(|action| action.device == device);
-    actions
+fn keys(account: &Account) -> impl Iterator<Item = DeviceKey> {
+    account.devices.iter().map(|(device, _)| device.key)
+}
+
+/// `open`: the ordered actions of its devices, and maybe of others.
+fn describe(account: &Account, open: &[Action]) -> centre::Account {
+    let restoring = |key: DeviceKey| {
+        open.iter().any(|action| action.device == key && matches!(action.content, Content::Restore { .. }))
+    };
+    let devices = account.devices.iter();
+    centre::Account {
+        subscriber_id: account.subscriber.id.0,
+        tenant: account.subscriber.tenant.clone(),
+        msisdn: account.subscriber.msisdn.digits(),
+        name: account.subscriber.name.clone(),
+        state: translate::account_state(account.subscriber.state).to_owned(),
+        devices: devices.map(|(device, state)| translate::device(device, state, restoring(device.key))).collect(),
+        ..centre::Account::default()
+    }
 }
 
 /// ICCID: 18 to 20 decimal digits (ITU-T E.118, TS 102 221 13.2).

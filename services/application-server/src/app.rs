@@ -122,10 +122,9 @@ impl App {
 
     /// Tells the queue of the oldest open ordered action of a device, whose turn may have come.
     pub(crate) async fn push_next(&self, device: DeviceKey) {
-        match self.store.actions_of(Some(device.subscriber), true, self.config.listing_rows_max).await {
+        match self.store.ordered_actions(&[device]).await {
             Ok(open) => {
-                let next = open.into_iter().filter(|action| action.device == device && action.content.is_ordered());
-                if let Some(next) = next.min_by_key(|action| action.id) {
+                if let Some(next) = open.into_iter().min_by_key(|action| action.id) {
                     self.push(&[next]).await;
                 }
             }

@@ -19,7 +19,6 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     App,
-    accounts::of_device,
     app::{CONFLICT_REPEATS, device_by_id, open_device},
     audit, configuration, errors,
     translate::{self, octet, two_octets},
@@ -138,7 +137,7 @@ impl App {
         let (target, state) = open_device(account)?;
         let ((source, source_state), book) = self.source(account, from, as_of).await?;
         let present = self.book(target.key, None).await?;
-        let open = of_device(self.open_actions(account.subscriber.id).await?, target.key);
+        let open = self.open_actions(&[target.key]).await?;
         let monitor = configuration::expected_monitor(state, &open);
         // A card's own records are in the length that its table will have; a configuration on its way re-codes nothing.
         let own = if source.key == target.key { &monitor } else { &source_state.monitor };
@@ -154,26 +153,38 @@ impl App {
         Ok(Command { content: Content::Restore { records }, what })
     }
 
-    /// The device to restore from and its book: the one named, or the newest with a book.
+    /// The device to restore from and its book.
     async fn source<'a>(
         &self,
         account: &'a Account,
         from: i64,
         as_of: Option<Timestamp>,
     ) -> Result<(&'a (Device, DeviceState), Book), Status> {
+        self.newest_book(account, from, as_of).await?.ok_or_else(|| {
+            Status::failed_precondition("no device of this subscriber has a book at that time: nothing to restore")
+        })
+    }
+
+    /// The device named and its book, or, for 0, the newest with a book; `None`: no device has one.
+    pub(crate) async fn newest_book<'a>(
+        &self,
+        account: &'a Account,
+        from: i64,
+        as_of: Option<Timestamp>,
+    ) -> Result<Option<(&'a (Device, DeviceState), Book)>, Status> {
         if from != 0 {
             let device = device_by_id(account, from)?;
-            return Ok((device, self.book(device.0.key, as_of).await?));
+            return Ok(Some((device, self.book(device.0.key, as_of).await?)));
         }
         let mut devices: Vec<&(Device, DeviceState)> = account.devices.iter().collect();
         devices.sort_by_key(|(device, _)| std::cmp::Reverse((device.closed.is_none(), device.opened)));
         for device in devices {
             let book = self.book(device.0.key, as_of).await?;
             if !book.is_empty() {
-                return Ok((device, book));
+                return Ok(Some((device, book)));
             }
         }
-        Err(Status::failed_precondition("no device of this subscriber has a book at that time: nothing to restore"))
+        Ok(None)
     }
 
     /// The wanted settings and the action that carries them to the card, in one transaction (SC-AP-05).

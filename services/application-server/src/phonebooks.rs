@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use domain::{
     identity::Timestamp,
     phonebook::{
@@ -20,7 +21,7 @@ use crate::{
     App,
     app::{CONFLICT_REPEATS, device_by_id, open_device},
     audit, errors,
-    translate::source,
+    translate::{micros, source},
 };
 
 /// `centre.v1.Phonebooks`.
@@ -33,11 +34,22 @@ impl Phonebooks for Service {
         let request = request.into_inner();
         let as_of = self.0.as_of(request.as_of_micros).await?;
         let account = self.0.account(&request.msisdn).await?;
-        let (device, _) = device_by_id(&account, request.device_id)?;
-        let book = self.0.book(device.key, as_of).await?;
+        let found = self.0.newest_book(&account, request.device_id, as_of).await?;
+        let ((device, state), book) = match found {
+            Some(found) => found,
+            None => (open_device(&account)?, Book::default()),
+        };
         let what = format!("looked at the book of device {}", device.key.device.0);
         self.0.record_look(&who, &account.subscriber, &what).await?;
-        Ok(Response::new(centre::Book { records: records(&book) }))
+        Ok(Response::new(centre::Book {
+            records: records(&book),
+            device_id: device.key.device.0,
+            iccid: device.iccid.clone(),
+            opened_micros: device.opened.0,
+            closed_micros: micros(device.closed),
+            last_contact_micros: micros(state.last_contact),
+            shown_micros: as_of.unwrap_or(self.0.now()).0,
+        }))
     }
 
     async fn history(
@@ -127,6 +139,11 @@ fn entry(entry: Entry) -> centre::HistoryEntry {
         (Some(_), Some(_)) => "update",
         (Some(_), None) => "delete",
     };
+    let contact = |octets: &Option<Bytes>| {
+        let adn = octets.as_ref().filter(|_| entry.file == EF_ADN);
+        adn.and_then(|octets| decode_adn(octets, |_| None)).unwrap_or_default()
+    };
+    let (before, after) = (contact(&entry.old), contact(&entry.new));
     centre::HistoryEntry {
         at_micros: entry.at.0,
         source: source(entry.source).to_owned(),
@@ -136,5 +153,9 @@ fn entry(entry: Entry) -> centre::HistoryEntry {
         kind: kind.to_owned(),
         old: entry.old.unwrap_or_default(),
         new: entry.new.unwrap_or_default(),
+        old_name: before.name,
+        old_number: before.number,
+        new_name: after.name,
+        new_number: after.number,
     }
 }

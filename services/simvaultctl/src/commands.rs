@@ -15,7 +15,7 @@ use tonic::{
 use crate::{
     arguments::{Account, AccountState, Actions, Arguments, Bearer, Book, Card, Command, Create, Decision, Restore},
     output::{Cell, Output, Table},
-    settings,
+    settings, time,
 };
 
 /// A book with history may take a while; nothing takes longer.
@@ -277,7 +277,8 @@ async fn book(connection: Connection, output: &Output, command: Book) -> Result<
             let request =
                 centre::ShowBookRequest { msisdn, device_id: device, as_of_micros: as_of.unwrap_or_default() };
             let book = client.show_book(request).await?.into_inner();
-            let mut table = Table::new(&["file", "record", "name", "number", "octets"], "the book is empty");
+            let mut table = Table::new(&["file", "record", "name", "number", "octets"], nothing_there(&book));
+            let head = book_head(&book);
             for record in book.records {
                 // What is readable as name and number is not repeated in hexadecimal, except for scripts.
                 let readable = !(output.json || record.name.is_empty() && record.number.is_empty());
@@ -289,7 +290,7 @@ async fn book(connection: Connection, output: &Output, command: Book) -> Result<
                     if readable { Cell::text("") } else { Cell::Octets(record.octets) },
                 ]);
             }
-            Ok(output.table(&table)?)
+            Ok(output.headed(&head, &table)?)
         }
         Book::Decide { msisdn, decision } => {
             let apply = matches!(decision, Decision::Apply);
@@ -298,6 +299,26 @@ async fn book(connection: Connection, output: &Output, command: Book) -> Result<
             table.row(vec![Cell::Number(decided.records.into())]);
             Ok(output.single(&table)?)
         }
+    }
+}
+
+/// Which card and which moment is shown.
+fn book_head(book: &centre::Book) -> String {
+    let closed = match book.closed_micros {
+        0 => String::new(),
+        closed => format!(", replaced {}", time::show(closed)),
+    };
+    format!("device {} (ICCID {}{closed}) as of {}", book.device_id, book.iccid, time::show(book.shown_micros))
+}
+
+/// Why there are no records.
+fn nothing_there(book: &centre::Book) -> &'static str {
+    if book.shown_micros < book.opened_micros {
+        "this card was not in use yet"
+    } else if book.last_contact_micros == 0 {
+        "this card has not backed anything up yet"
+    } else {
+        "the book is empty"
     }
 }
 
@@ -310,16 +331,27 @@ async fn history(
 ) -> Result<(), Failure> {
     let request = centre::HistoryRequest { msisdn, device_id, limit };
     let history = PhonebooksClient::new(connection).history(request).await?.into_inner();
-    let mut table = Table::new(&["at", "source", "change", "file", "record", "old", "new"], "no changes");
+    let mut table = Table::new(
+        &["at", "source", "change", "file", "record", "name", "number", "was", "was number", "old", "new"],
+        "no changes",
+    );
     for entry in history.entries {
+        // What is readable is not repeated in hexadecimal, except for scripts.
+        let readable = |name: &str, number: &str| !(output.json || name.is_empty() && number.is_empty());
+        let new_is_readable = readable(&entry.new_name, &entry.new_number);
+        let old_is_readable = readable(&entry.old_name, &entry.old_number);
         table.row(vec![
             Cell::Time(entry.at_micros),
             Cell::text(entry.source),
             Cell::text(entry.kind),
             Cell::text(file(entry.df, entry.ef)),
             Cell::Number(entry.record_number.into()),
-            Cell::Octets(entry.old),
-            Cell::Octets(entry.new),
+            Cell::text(entry.new_name),
+            Cell::text(entry.new_number),
+            Cell::text(entry.old_name),
+            Cell::text(entry.old_number),
+            if old_is_readable { Cell::text("") } else { Cell::Octets(entry.old) },
+            if new_is_readable { Cell::text("") } else { Cell::Octets(entry.new) },
         ]);
     }
     Ok(output.table(&table)?)

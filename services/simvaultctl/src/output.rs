@@ -127,6 +127,11 @@ impl Output {
         self.write(&if self.json { pretty(&table.json()) } else { table.render() })
     }
 
+    /// A line for people above the table.
+    pub fn headed(&self, head: &str, table: &Table) -> std::io::Result<()> {
+        self.write(&if self.json { pretty(&table.json()) } else { format!("{head}\n{}", table.render()) })
+    }
+
     /// A table of one row.
     pub fn single(&self, table: &Table) -> std::io::Result<()> {
         let first = || table.json().as_array().and_then(|rows| rows.first().cloned()).unwrap_or(Value::Null);

@@ -305,6 +305,9 @@ pub trait ApplicationStore: Send + Sync {
     async fn journal(&self, device: DeviceKey, since: Timestamp, limit: u32) -> Result<Vec<Change>>;
     /// A state change with its book, journal and actions in one transaction; guarded like [`InboundStore::commit`].
     async fn commit(&self, batch: InboundCommit, audit: Audit) -> Result<()>;
+    /// Every open action of these devices that comes in turn (all but acknowledgements), oldest first per device.
+    async fn ordered_actions(&self, devices: &[DeviceKey]) -> Result<Vec<Action>>;
+    /// For listings: the newest `limit`.
     async fn actions_of(&self, subscriber: Option<SubscriberId>, open_only: bool, limit: u32) -> Result<Vec<Action>>;
     async fn action(&self, subscriber: SubscriberId, id: ActionId) -> Result<Option<Action>>;
     /// Overwrites an action if it is still in one of `from`; false when it is not (or is gone). With a guard: `Conflict`

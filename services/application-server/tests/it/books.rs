@@ -89,3 +89,49 @@ async fn hold(centre: &Centre, account: &centre::Account) {
     let audit = Audit { at: centre.now(), who: "test".to_owned(), what: "held".to_owned() };
     ApplicationStore::commit(centre.store.as_ref(), batch, audit).await.unwrap();
 }
+
+/// As a restore would take it: after a card was replaced the old one's book, until the new one has its own.
+#[tokio::test]
+async fn a_book_is_shown_of_the_device_that_a_restore_would_take() {
+    let mut centre = Centre::start().await;
+    let account = centre.card("441210090").await;
+    let msisdn = account.msisdn.clone();
+    centre.backup(&account, &[(1, Some(adn("ANNA")))]).await;
+    let before = centre.clock.now();
+    centre.pass(60);
+    let replace = centre::ReplaceCardRequest {
+        msisdn: msisdn.clone(),
+        iccid: "8944000000000210090".to_owned(),
+        personalised: true,
+        ..centre::ReplaceCardRequest::default()
+    };
+    let replaced = centre.accounts.replace_card(by_anna(replace)).await.unwrap().into_inner();
+    for as_of_micros in [0, before] {
+        let request = centre::ShowBookRequest { msisdn: msisdn.clone(), device_id: 0, as_of_micros };
+        let book = centre.books.show_book(by_anna(request)).await.unwrap().into_inner();
+        assert_eq!(book.records.first().map(|record| record.name.as_str()), Some("ANNA"));
+        assert_eq!(
+            (book.device_id, book.iccid.as_str()),
+            (account.devices[0].device_id, account.devices[0].iccid.as_str())
+        );
+        assert_eq!(book.closed_micros, centre.clock.now());
+        assert_eq!(book.shown_micros, if as_of_micros == 0 { centre.clock.now() } else { before });
+    }
+    let named = centre::ShowBookRequest { msisdn, device_id: replaced.devices[0].device_id, as_of_micros: 0 };
+    let book = centre.books.show_book(by_anna(named)).await.unwrap().into_inner();
+    assert_eq!((book.records.len(), book.device_id), (0, replaced.devices[0].device_id));
+}
+
+#[tokio::test]
+async fn history_says_names_and_numbers_before_and_after() {
+    let mut centre = Centre::start().await;
+    let account = centre.card("441210091").await;
+    centre.backup(&account, &[(1, Some(adn("ANNA")))]).await;
+    centre.pass(1);
+    centre.backup(&account, &[(1, Some(adn("BERTA")))]).await;
+    let request = centre::HistoryRequest { msisdn: account.msisdn.clone(), device_id: 0, limit: 1 };
+    let entries = centre.books.history(by_anna(request)).await.unwrap().into_inner().entries;
+    let entry = &entries[0];
+    assert_eq!((entry.old_name.as_str(), entry.new_name.as_str()), ("ANNA", "BERTA"));
+    assert_eq!((entry.old_number.as_str(), entry.new_number.as_str()), ("+001123456", "+001123456"));
+}

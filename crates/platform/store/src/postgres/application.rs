@@ -17,8 +17,8 @@ use super::{
     times::At,
 };
 use crate::{
-    Account, ApplicationStore, Audit, Expiring, Guard, InboundCommit, Lease, NewAccount, NewCard, Notice, Result,
-    SessionUpdate, StoreError, User, UserChange, rows,
+    Account, ApplicationStore, Audit, Expiring, Guard, InboundCommit, InboundStore, Lease, NewAccount, NewCard, Notice,
+    Result, SessionUpdate, StoreError, User, UserChange, rows,
 };
 
 #[async_trait]
@@ -132,6 +132,10 @@ impl ApplicationStore for PostgresStore {
         let batch = rows::settle(batch)?;
         let connection = self.writers.get().await?;
         commit::write(&connection, &batch, Some(&audit)).await
+    }
+
+    async fn ordered_actions(&self, devices: &[DeviceKey]) -> Result<Vec<Action>> {
+        InboundStore::open_actions(self, devices).await
     }
 
     async fn actions_of(&self, subscriber: Option<SubscriberId>, open_only: bool, limit: u32) -> Result<Vec<Action>> {

@@ -16,8 +16,8 @@ use super::{
     commit,
 };
 use crate::{
-    Account, ApplicationStore, Audit, Expiring, Guard, InboundCommit, Lease, NewAccount, NewCard, Notice, Result,
-    SessionUpdate, StoreError, User, UserChange, rows,
+    Account, ApplicationStore, Audit, Expiring, Guard, InboundCommit, InboundStore, Lease, NewAccount, NewCard, Notice,
+    Result, SessionUpdate, StoreError, User, UserChange, rows,
 };
 
 #[async_trait]
@@ -156,6 +156,10 @@ impl ApplicationStore for SqliteStore {
             commit::write_audit(connection, &audit)
         };
         self.writer.write(write).await
+    }
+
+    async fn ordered_actions(&self, devices: &[DeviceKey]) -> Result<Vec<Action>> {
+        InboundStore::open_actions(self, devices).await
     }
 
     async fn actions_of(&self, subscriber: Option<SubscriberId>, open_only: bool, limit: u32) -> Result<Vec<Action>> {
