@@ -68,8 +68,12 @@ pub async fn run(launchers: Launchers, processor: Arc<Processor>, mut waiting: m
 
 /// Whether a launcher answered at all; what it says of each is its own affair.
 async fn send(balancer: Option<&rpc::Balancer>, launches: Vec<Launch>) -> bool {
-    let Some(channel) = balancer.and_then(rpc::Balancer::least_loaded) else { return false };
+    let Some(balancer) = balancer else { return false };
     let exchange = async {
+        // One may be about to connect, as after a start, and the number's error of the day is already claimed.
+        balancer.wait_healthy(1).await;
+        let gone = || tonic::Status::unavailable("no launcher is healthy");
+        let channel = balancer.least_loaded().ok_or_else(gone)?;
         let batch = tokio_stream::once(LaunchBatch { launches });
         let mut results = OutboundChannelClient::new(channel).launch(batch).await?.into_inner();
         results.message().await
