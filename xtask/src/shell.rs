@@ -58,10 +58,12 @@ pub fn run_loadtest(name: &str, arguments: &[String]) -> Result<()> {
         check(&mut build())?;
         return end_with(Command::new(built("debug", "loadtest")?).arg(name).args(arguments));
     }
-    if name == "down"
-        && let Ok(program) = built("release", "loadtest")
-    {
-        // What started it can stop it: nobody waits for a build because a source has changed since.
+    if name == "down" {
+        // What started it can stop it: nobody waits for a build, least of all when nothing was ever built.
+        let Ok(program) = built("release", "loadtest") else {
+            println!("Nothing runs.");
+            return Ok(());
+        };
         return end_with(Command::new(program).arg(name).args(arguments).current_dir(root()));
     }
     packages::ensure(packages::TOPOLOGY)?;
