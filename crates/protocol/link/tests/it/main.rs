@@ -3,6 +3,7 @@
 mod configuration;
 mod frame;
 mod messages;
+mod profiles;
 mod properties;
 mod vectors;
 

@@ -19,7 +19,7 @@ pub const HOME: &str = "48 4F 4D 45 FF FF FF FF FF FF FF FF FF FF 05 81 20 80 91
 pub const OFFICE: &str = "4F 46 46 49 43 45 FF FF FF FF FF FF FF FF 05 81 20 70 02 30 FF FF FF FF FF FF FF FF";
 
 /// Octets of a vector, with {BOB}, {HOME}, {OFFICE} and {E} put in.
-fn vector(text: &str) -> Vec<u8> {
+pub fn vector(text: &str) -> Vec<u8> {
     let empty = "FF".repeat(28);
     hex(&text.replace("{BOB}", BOB).replace("{HOME}", HOME).replace("{OFFICE}", OFFICE).replace("{E}", &empty))
 }
