@@ -148,7 +148,6 @@ fn vector_17_change_complete_control_and_confirmation() {
     }
 }
 
-/// Covers: S3-MF-09
 #[test]
 fn an_unknown_version_or_data_type_is_unsupported() {
     for octets in ["82 02 01 FF FF", "81 01 02", "85 02 01 00", "83 00 01", "80 01 01", "88 01 01"] {
@@ -172,7 +171,7 @@ fn an_unknown_version_or_data_type_is_unsupported() {
     }
 }
 
-/// Covers: S3-MF-01, S3-MF-05, S3-BK-04
+/// Covers: S3-MF-01
 #[test]
 fn sets_fill_messages_and_the_last_is_the_complete() {
     let short =
