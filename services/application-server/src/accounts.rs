@@ -61,13 +61,36 @@ impl Accounts for Service {
         &self,
         request: Request<centre::GetAccountRequest>,
     ) -> Result<Response<centre::Account>, Status> {
-        Ok(Response::new(self.0.show_account(&request.into_inner().msisdn).await?))
+        let who = audit::user(request.metadata());
+        let msisdn = request.into_inner().msisdn;
+        let shown = self.0.show_account(&msisdn).await?;
+        self.0.record_look(&who, &self.0.account(&msisdn).await?.subscriber, "looked at the account").await?;
+        Ok(Response::new(shown))
+    }
+
+    async fn list_audit(
+        &self,
+        request: Request<centre::ListAuditRequest>,
+    ) -> Result<Response<centre::ListAuditResponse>, Status> {
+        let who = audit::user(request.metadata());
+        let request = request.into_inner();
+        let of = match request.msisdn.as_str() {
+            "" => None,
+            digits => Some(self.0.account(digits).await?.subscriber),
+        };
+        let limit = self.0.listing_rows(request.limit);
+        let id = of.as_ref().map(|subscriber| subscriber.id);
+        let found = self.0.store.audit_log(id, limit).await.map_err(errors::store)?;
+        self.0.record_listing(&who, of.as_ref(), "looked at the audit log").await?;
+        let entry = |row: Audit| centre::AuditEntry { at_micros: row.at.0, who: row.who, what: row.what };
+        Ok(Response::new(centre::ListAuditResponse { entries: found.into_iter().map(entry).collect() }))
     }
 
     async fn list_accounts(
         &self,
         request: Request<centre::ListAccountsRequest>,
     ) -> Result<Response<centre::ListAccountsResponse>, Status> {
+        let who = audit::user(request.metadata());
         let request = request.into_inner();
         let after = match request.after_msisdn.as_str() {
             "" => None,
@@ -75,6 +98,7 @@ impl Accounts for Service {
         };
         let limit = self.0.listing_rows(request.limit);
         let found = self.0.store.accounts(after, limit).await.map_err(errors::store)?;
+        self.0.record_listing(&who, None, &format!("listed {} accounts", found.len())).await?;
         let devices: Vec<DeviceKey> = found.iter().flat_map(keys).collect();
         let open = self.0.open_actions(&devices).await?;
         let accounts = found.iter().map(|account| describe(account, &open)).collect();

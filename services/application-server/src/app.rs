@@ -138,6 +138,15 @@ impl App {
         self.store.commit(InboundCommit::default(), row).await.map_err(errors::store)
     }
 
+    /// An audit row for a look at many, or at all of one subscriber.
+    pub(crate) async fn record_listing(&self, who: &str, of: Option<&Subscriber>, what: &str) -> Result<(), Status> {
+        if let Some(subscriber) = of {
+            return self.record_look(who, subscriber, what).await;
+        }
+        let row = Audit { at: self.now(), who: who.to_owned(), what: what.to_owned() };
+        self.store.commit(InboundCommit::default(), row).await.map_err(errors::store)
+    }
+
     /// A time of a request, as far back as the journal goes; 0 is now.
     pub(crate) async fn as_of(&self, micros: i64) -> Result<Option<Timestamp>, Status> {
         if micros == 0 {

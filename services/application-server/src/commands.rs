@@ -72,11 +72,14 @@ impl Commands for Service {
         &self,
         request: Request<centre::ListActionsRequest>,
     ) -> Result<Response<centre::ListActionsResponse>, Status> {
+        let who = audit::user(request.metadata());
         let request = request.into_inner();
-        let subscriber = match request.msisdn.as_str() {
+        let of = match request.msisdn.as_str() {
             "" => None,
-            digits => Some(self.0.account(digits).await?.subscriber.id),
+            digits => Some(self.0.account(digits).await?.subscriber),
         };
+        self.0.record_listing(&who, of.as_ref(), "listed actions").await?;
+        let subscriber = of.map(|subscriber| subscriber.id);
         let limit = self.0.listing_rows(request.limit);
         let actions = self.0.store.actions_of(subscriber, request.open_only, limit).await.map_err(errors::store)?;
         let actions = actions.iter().map(translate::action).collect();

@@ -37,7 +37,7 @@ impl Queues for Service {
         let who = audit::user(request.metadata());
         let limit = self.0.listing_rows(request.into_inner().limit);
         let notices = self.0.store.notices(limit).await.map_err(errors::store)?;
-        tracing::debug!(who, notices = notices.len(), "notices listed");
+        self.0.record_listing(&who, None, &format!("listed {} notices", notices.len())).await?;
         let shown = notices.into_iter().map(|notice| centre::Notice {
             at_micros: notice.at.0,
             msisdn: notice.msisdn.map(|msisdn| msisdn.digits()).unwrap_or_default(),

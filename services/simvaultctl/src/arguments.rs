@@ -33,7 +33,8 @@ pub enum Command {
     Book(Book),
     /// Changes of a book, newest first.
     History {
-        /// Number in E.164, digits only.
+        /// Number in E.164, with or without +.
+        #[arg(value_parser = notation::msisdn)]
         msisdn: String,
         /// Device id; the open card when left out.
         #[arg(long, default_value_t = 0, hide_default_value = true)]
@@ -46,7 +47,8 @@ pub enum Command {
     Restore(Restore),
     /// Writes octets to any file of the card.
     Addressable {
-        /// Number in E.164, digits only.
+        /// Number in E.164, with or without +.
+        #[arg(value_parser = notation::msisdn)]
         msisdn: String,
         /// DF/EF/RECORD[+OFFSET]=HEX, such as 7F10/6F3A/5=424F42FF or 7F10/6F3A/5+14=FF. Record 0: a transparent file.
         #[arg(required = true, value_parser = notation::addressed_record)]
@@ -55,7 +57,8 @@ pub enum Command {
     /// Sends configuration items to the card.
     #[command(after_help = configuration::HELP)]
     Configure {
-        /// Number in E.164, digits only.
+        /// Number in E.164, with or without +.
+        #[arg(value_parser = notation::msisdn)]
         msisdn: String,
         /// NAME=VALUE or CID=HEX, see below.
         #[arg(required = true, value_parser = configuration::item)]
@@ -63,7 +66,8 @@ pub enum Command {
     },
     /// Shows what a card is configured with: as it acknowledged, and as it was asked to be.
     Settings {
-        /// Number in E.164, digits only.
+        /// Number in E.164, with or without +.
+        #[arg(value_parser = notation::msisdn)]
         msisdn: String,
         /// Device id; the open card when left out.
         #[arg(long, default_value_t = 0, hide_default_value = true)]
@@ -72,6 +76,15 @@ pub enum Command {
     /// What is under way to cards.
     #[command(subcommand)]
     Actions(Actions),
+    /// Who did and looked at what, newest first.
+    Audit {
+        /// Number in E.164, with or without +; everybody's when left out.
+        #[arg(value_parser = notation::msisdn, default_value = "", hide_default_value = true)]
+        msisdn: String,
+        /// Rows shown at most.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
     /// How many actions are in which state.
     Queues,
     /// Messages for users and customer service, newest first.
@@ -87,20 +100,32 @@ pub enum Account {
     /// Opens an account and sends the card its first configuration.
     Create(Create),
     /// Shows an account with its cards.
-    Show { msisdn: String },
+    Show {
+        /// Number in E.164, with or without +.
+        #[arg(value_parser = notation::msisdn)]
+        msisdn: String,
+    },
     /// Lists accounts by number.
     List {
         /// Accounts shown at most.
         #[arg(long, default_value_t = 100)]
         limit: u32,
         /// Only numbers after this one: the next page.
-        #[arg(long, default_value = "", hide_default_value = true)]
+        #[arg(long, value_parser = notation::msisdn, default_value = "", hide_default_value = true)]
         after: String,
     },
     /// Serves a subscriber, or stops it. Active again, the card backs up what changed meanwhile.
-    State { msisdn: String, state: AccountState },
+    State {
+        /// Number in E.164, with or without +.
+        #[arg(value_parser = notation::msisdn)]
+        msisdn: String,
+        /// Whether the subscriber is served.
+        state: AccountState,
+    },
     /// A lost card: its book is kept, and a new card opens under the same number.
     ReplaceCard {
+        /// Number in E.164, with or without +.
+        #[arg(value_parser = notation::msisdn)]
         msisdn: String,
         /// ICCID of the new card, 18 to 20 digits.
         iccid: String,
@@ -110,6 +135,8 @@ pub enum Account {
     /// Changes what a user is called and how it signs in. An empty login or password removes it.
     #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
     User {
+        /// Number in E.164, with or without +.
+        #[arg(value_parser = notation::msisdn)]
         msisdn: String,
         #[arg(long, group = "change")]
         name: Option<String>,
@@ -123,9 +150,18 @@ pub enum Account {
         password: bool,
     },
     /// The number changes, the book stays.
-    ChangeNumber { msisdn: String, new_msisdn: String },
+    ChangeNumber {
+        /// The number of today in E.164, with or without +.
+        #[arg(value_parser = notation::msisdn)]
+        msisdn: String,
+        /// The new number in E.164, with or without +.
+        #[arg(value_parser = notation::msisdn)]
+        new_msisdn: String,
+    },
     /// Deletes every row of a subscriber. There is no way back.
     Erase {
+        /// Number in E.164, with or without +.
+        #[arg(value_parser = notation::msisdn)]
         msisdn: String,
         /// Do it.
         #[arg(long, required = true)]
@@ -135,7 +171,8 @@ pub enum Account {
 
 #[derive(Args)]
 pub struct Create {
-    /// Number in E.164, digits only.
+    /// Number in E.164, with or without +.
+    #[arg(value_parser = notation::msisdn)]
     pub msisdn: String,
     /// ICCID of the card, 18 to 20 digits.
     #[arg(long)]
@@ -184,6 +221,8 @@ pub enum AccountState {
 pub enum Book {
     /// Shows the records, now or as of an earlier time.
     Show {
+        /// Number in E.164, with or without +.
+        #[arg(value_parser = notation::msisdn)]
         msisdn: String,
         /// Device id; the open card when left out.
         #[arg(long, default_value_t = 0, hide_default_value = true)]
@@ -193,7 +232,13 @@ pub enum Book {
         as_of: Option<i64>,
     },
     /// Decides about a resynchronisation that would empty much of the book and is held for a person.
-    Decide { msisdn: String, decision: Decision },
+    Decide {
+        /// Number in E.164, with or without +.
+        #[arg(value_parser = notation::msisdn)]
+        msisdn: String,
+        /// What becomes of the book.
+        decision: Decision,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -207,7 +252,8 @@ pub enum Decision {
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("selection").required(true))]
 pub struct Restore {
-    /// Number in E.164, digits only.
+    /// Number in E.164, with or without +.
+    #[arg(value_parser = notation::msisdn)]
     pub msisdn: String,
     /// The card becomes equal to the book: records that are only on the card are emptied.
     #[arg(long, group = "selection")]
@@ -233,7 +279,7 @@ pub struct Restore {
 pub enum Actions {
     /// Lists actions, of everybody or of one number.
     List {
-        #[arg(default_value = "", hide_default_value = true)]
+        #[arg(value_parser = notation::msisdn, default_value = "", hide_default_value = true)]
         msisdn: String,
         /// Only what is queued, sent or waiting.
         #[arg(long)]

@@ -47,13 +47,15 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::History { msisdn, device, limit } => history(connection, &output, msisdn, device, limit).await,
         Command::Restore(request) => restore(connection, &output, request).await,
         Command::Addressable { msisdn, records } => {
+            let see = list_command(&msisdn);
             let request = centre::AddressableRestoreRequest { msisdn, records };
             let reference = CommandsClient::new(connection).addressable_restore(request).await;
-            reference.map_err(Failure::from).and_then(|answer| show_reference(&output, &answer.into_inner()))
+            reference.map_err(Failure::from).and_then(|answer| show_reference(&output, &answer.into_inner(), see))
         }
         Command::Configure { msisdn, items } => {
+            let see = list_command(&msisdn);
             let reference = CommandsClient::new(connection).configure(centre::ConfigureRequest { msisdn, items }).await;
-            reference.map_err(Failure::from).and_then(|answer| show_reference(&output, &answer.into_inner()))
+            reference.map_err(Failure::from).and_then(|answer| show_reference(&output, &answer.into_inner(), see))
         }
         Command::Settings { msisdn, device } => {
             let request = centre::ShowConfigurationRequest { msisdn, device_id: device };
@@ -64,11 +66,17 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             })
         }
         Command::Actions(command) => actions(connection, &output, command).await,
+        Command::Audit { msisdn, limit } => audit(connection, &output, msisdn, limit).await,
         Command::Queues => queues(connection, &output).await,
         Command::Notices { limit } => notices(connection, &output, limit).await,
     };
     match answered {
         Ok(()) => Ok(()),
+        Err(Failure::Refused(status))
+            if status.code() == Code::Unavailable && status.message() == "transport error" =>
+        {
+            Err(anyhow::anyhow!("{}: connection lost", arguments.server))
+        }
         Err(Failure::Refused(status)) => Err(explained(&status)),
         Err(Failure::Output(error)) => Err(error.into()),
     }
@@ -108,9 +116,23 @@ async fn connect(server: &str, user: &str) -> anyhow::Result<Connection> {
     let endpoint = Endpoint::from_shared(address)
         .with_context(|| format!("--server: {server:?} is no address, expected http://HOST:PORT"))?;
     let channel = endpoint.connect_timeout(CONNECT_WITHIN).connect().await;
-    let channel = channel.with_context(|| format!("no application server answers at {server} (see --server)"))?;
+    let channel = channel.map_err(|error| {
+        anyhow::anyhow!("no application server answers at {server}: {} (see --server)", root_cause(&error))
+    })?;
     let user = user.parse().map_err(|_| anyhow::anyhow!("--user: {user:?} has characters that are not ASCII"))?;
     Ok(InterceptedService::new(channel, Who(user)))
+}
+
+/// The innermost cause alone; those around it repeat it.
+fn root_cause(error: &tonic::transport::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    match cause.downcast_ref::<std::io::Error>() {
+        Some(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        _ => cause.to_string(),
+    }
 }
 
 async fn account(connection: Connection, output: &Output, command: Account) -> Result<(), Failure> {
@@ -372,18 +394,24 @@ async fn restore(connection: Connection, output: &Output, request: Restore) -> R
         .or(records.map(Selection::Records))
         .or(rows.map(Selection::Rows))
         .unwrap_or(Selection::All(all));
+    let see = list_command(&msisdn);
     let request = centre::RestoreRequest {
         msisdn,
         from_device_id: from_device,
         as_of_micros: as_of.unwrap_or_default(),
         selection: Some(selection),
     };
-    show_reference(output, &CommandsClient::new(connection).restore(request).await?.into_inner())
+    show_reference(output, &CommandsClient::new(connection).restore(request).await?.into_inner(), see)
 }
 
-fn show_reference(output: &Output, reference: &centre::ActionReference) -> Result<(), Failure> {
-    let mut table = Table::new(&["action"], "");
-    table.row(vec![Cell::text(format!("{}/{}", reference.subscriber_id, reference.action_id))]);
+/// How to look at what becomes of a command.
+fn list_command(msisdn: &str) -> String {
+    format!("simvaultctl actions list {msisdn}")
+}
+
+fn show_reference(output: &Output, reference: &centre::ActionReference, see: String) -> Result<(), Failure> {
+    let mut table = Table::new(&["action", "see"], "");
+    table.row(vec![Cell::text(format!("{}/{}", reference.subscriber_id, reference.action_id)), Cell::text(see)]);
     Ok(output.single(&table)?)
 }
 
@@ -494,6 +522,16 @@ async fn notices(connection: Connection, output: &Output, limit: u32) -> Result<
             Cell::text(notice.kind),
             Cell::text(notice.text),
         ]);
+    }
+    Ok(output.table(&table)?)
+}
+
+async fn audit(connection: Connection, output: &Output, msisdn: String, limit: u32) -> Result<(), Failure> {
+    let request = centre::ListAuditRequest { msisdn, limit };
+    let entries = AccountsClient::new(connection).list_audit(request).await?.into_inner().entries;
+    let mut table = Table::new(&["at", "who", "what"], "nothing was done");
+    for entry in entries {
+        table.row(vec![Cell::Time(entry.at_micros), Cell::text(entry.who), Cell::text(entry.what)]);
     }
     Ok(output.table(&table)?)
 }

@@ -3,6 +3,11 @@
 use bytes::Bytes;
 use proto::centre;
 
+/// A number as it stands on paper: the server wants the digits alone, and checks them.
+pub fn msisdn(text: &str) -> Result<String, String> {
+    Ok(text.strip_prefix('+').unwrap_or(text).to_owned())
+}
+
 /// Hexadecimal, with or without spaces.
 pub fn octets(text: &str) -> Result<Bytes, String> {
     let digits: Vec<u8> = text.bytes().filter(|octet| !octet.is_ascii_whitespace()).collect();
@@ -104,6 +109,7 @@ mod tests {
 
     #[test]
     fn what_operators_write_is_read() {
+        assert_eq!((msisdn("+44123"), msisdn("44123")), (Ok("44123".to_owned()), Ok("44123".to_owned())));
         let range = range("0:5-9").unwrap();
         assert_eq!((range.monitor_index, range.first, range.last), (0, 5, 9));
         assert_eq!(records("1:3,7,12").unwrap().records, [3, 7, 12]);

@@ -29,6 +29,10 @@ pub const REFRESH: Duration = Duration::from_secs(10);
 /// For one call to the application server.
 const DEADLINE: Duration = Duration::from_secs(2);
 
+/// Metadata that names the operator.
+const OPERATOR: &str = "simvault-user";
+type Operator = tonic::metadata::MetadataValue<tonic::metadata::Ascii>;
+
 /// A number that may change at any time; cheap to clone and to read.
 #[derive(Clone, Debug)]
 pub struct Setting(Arc<AtomicU64>);
@@ -146,12 +150,16 @@ impl Parameters {
         Ok(())
     }
 
-    async fn set(&self, key: String, value: String) -> Result<(), Status> {
+    async fn set(&self, key: String, value: String, user: Option<&Operator>) -> Result<(), Status> {
         self.find(&key, &value)?;
         if let Some(registry) = &self.registry {
             // What is not kept would not survive a restart: then it is not changed either.
             let call = |channel| {
                 let setting = PutSettingRequest { scope: self.scope.clone(), key: key.clone(), value: value.clone() };
+                let mut setting = Request::new(setting);
+                if let Some(user) = user {
+                    setting.metadata_mut().insert(OPERATOR, user.clone());
+                }
                 async move { EdgeRegistryClient::new(channel).put_setting(setting).await }
             };
             registry.call_with_retry(DEADLINE, call).await?;
@@ -189,8 +197,10 @@ impl EdgeConfiguration for Service {
         &self,
         request: Request<SetParameterRequest>,
     ) -> Result<Response<ParametersMessage>, Status> {
+        // Whoever asks is named in the audit log that the application server keeps.
+        let user = request.metadata().get(OPERATOR).cloned();
         let SetParameterRequest { key, value } = request.into_inner();
-        self.0.set(key, value).await?;
+        self.0.set(key, value, user.as_ref()).await?;
         Ok(Response::new(self.0.message()))
     }
 }

@@ -316,6 +316,8 @@ pub trait ApplicationStore: Send + Sync {
     async fn queue_counts(&self) -> Result<HashMap<State, u64>>;
     /// Earliest due time of the queued and sent actions; `None`: there are none.
     async fn oldest_due(&self) -> Result<Option<Timestamp>>;
+    /// The newest `limit` rows of the audit log, of one subscriber or of all.
+    async fn audit_log(&self, subscriber: Option<SubscriberId>, limit: u32) -> Result<Vec<Audit>>;
     async fn notices(&self, limit: u32) -> Result<Vec<Notice>>;
     /// Takes or renews a lease; `held` is whether `owner` has it now.
     async fn acquire_lease(&self, name: &str, owner: &str, now: Timestamp, ttl: std::time::Duration) -> Result<Lease>;

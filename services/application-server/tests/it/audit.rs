@@ -36,3 +36,28 @@ async fn every_change_and_every_look_says_who_when_and_what_but_no_number() {
     }
     assert_eq!(rows[4].1, "unknown");
 }
+
+/// Looks at accounts, actions and notices too; and the log is read by number, with whoever read it before.
+#[tokio::test]
+async fn the_log_is_read_of_one_number_or_of_all() {
+    let mut centre = Centre::start().await;
+    let (one, other) = (centre.card("441240010").await.msisdn, centre.card("441240011").await.msisdn);
+    let get = centre::GetAccountRequest { msisdn: one.clone() };
+    centre.accounts.get_account(by_anna(get)).await.unwrap();
+    centre.accounts.list_accounts(by_anna(centre::ListAccountsRequest::default())).await.unwrap();
+    let actions = centre::ListActionsRequest { msisdn: one.clone(), ..centre::ListActionsRequest::default() };
+    centre.commands.list_actions(by_anna(actions)).await.unwrap();
+    centre.queues.list_notices(by_anna(centre::ListNoticesRequest { limit: 0 })).await.unwrap();
+    let mut read = async |msisdn: &str| {
+        let request = centre::ListAuditRequest { msisdn: msisdn.to_owned(), limit: 0 };
+        let entries = centre.accounts.list_audit(by_anna(request)).await.unwrap().into_inner().entries;
+        assert!(entries.iter().all(|entry| entry.who == "anna" && !entry.what.contains("4412400")), "{entries:?}");
+        entries.into_iter().map(|entry| entry.what.rsplit(": ").next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(read(&one).await, ["listed actions", "looked at the account", "account created"]);
+    assert_eq!(read(&other).await, ["account created"]);
+    let all = read("").await;
+    let latest = ["looked at the audit log", "looked at the audit log", "listed 0 notices", "listed actions"];
+    assert_eq!(all[..4], latest);
+    assert!(all.contains(&"listed 2 accounts".to_owned()), "{all:?}");
+}

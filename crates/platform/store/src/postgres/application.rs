@@ -188,6 +188,15 @@ impl ApplicationStore for PostgresStore {
         found.first().map(|row| Ok(Timestamp(micros(row, 0)?))).transpose()
     }
 
+    async fn audit_log(&self, subscriber: Option<SubscriberId>, limit: u32) -> Result<Vec<Audit>> {
+        let whose = "$2::text IS NULL OR starts_with(what, $2) OR starts_with(what, $3::text)";
+        let sql = format!("SELECT at, who, what FROM audit WHERE {whose} ORDER BY at DESC LIMIT $1");
+        let [first, second] = subscriber.map(rows::audit_beginnings).map_or([None, None], |both| both.map(Some));
+        let found = self.readers.get().await?.query(&sql, &[&i64::from(limit), &first, &second]).await?;
+        let audit = |row: &Row| Ok(Audit { at: Timestamp(micros(row, 0)?), who: get(row, 1)?, what: get(row, 2)? });
+        found.iter().map(audit).collect()
+    }
+
     async fn notices(&self, limit: u32) -> Result<Vec<Notice>> {
         let sql = "SELECT at, msisdn, kind, text FROM notice ORDER BY at DESC LIMIT $1";
         let found = self.readers.get().await?.query(sql, &[&i64::from(limit)]).await?;

@@ -207,6 +207,14 @@ impl ApplicationStore for SqliteStore {
         self.readers.read(move |it| actions::first(it, sql, [], |row| Ok(Timestamp(row.get(0)?)))).await
     }
 
+    async fn audit_log(&self, subscriber: Option<SubscriberId>, limit: u32) -> Result<Vec<Audit>> {
+        let sql = "SELECT at, who, what FROM audit WHERE ?2 IS NULL OR substr(what, 1, length(?2)) = ?2 \
+                   OR substr(what, 1, length(?3)) = ?3 ORDER BY at DESC, rowid DESC LIMIT ?1";
+        let [first, second] = subscriber.map(rows::audit_beginnings).map_or([None, None], |both| both.map(Some));
+        let audit = |row: &Row<'_>| Ok(Audit { at: Timestamp(row.get(0)?), who: row.get(1)?, what: row.get(2)? });
+        self.readers.read(move |connection| actions::all(connection, sql, (limit, first, second), audit)).await
+    }
+
     async fn notices(&self, limit: u32) -> Result<Vec<Notice>> {
         let sql = "SELECT at, msisdn, kind, text FROM notice ORDER BY at DESC, rowid DESC LIMIT ?1";
         let notice = |row: &Row<'_>| {
