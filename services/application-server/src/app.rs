@@ -154,7 +154,9 @@ impl App {
         }
         let (at, now) = (Timestamp(micros), self.now());
         if micros < 0 || at > now {
-            return Err(errors::invalid("as_of_micros", micros, &format!("0 (now) or a time up to now ({})", now.0)));
+            return Err(Status::invalid_argument(
+                "the time asked for lies in the future: expected now or an earlier time",
+            ));
         }
         // What was removed while the setting was shorter does not come back with a longer one.
         let removed = self.store.journal_from().await.map_err(errors::store)?;

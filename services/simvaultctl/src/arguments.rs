@@ -277,7 +277,7 @@ pub struct Restore {
 
 #[derive(Subcommand)]
 pub enum Actions {
-    /// Lists actions, of everybody or of one number.
+    /// Lists actions of one number, or of everybody without acknowledgements.
     List {
         #[arg(value_parser = notation::msisdn, default_value = "", hide_default_value = true)]
         msisdn: String,

@@ -307,7 +307,7 @@ pub trait ApplicationStore: Send + Sync {
     async fn commit(&self, batch: InboundCommit, audit: Audit) -> Result<()>;
     /// Every open action of these devices that comes in turn (all but acknowledgements), oldest first per device.
     async fn ordered_actions(&self, devices: &[DeviceKey]) -> Result<Vec<Action>>;
-    /// For listings: the newest `limit`.
+    /// For listings: the newest `limit` of one subscriber, or of everybody without acknowledgements, which are too many.
     async fn actions_of(&self, subscriber: Option<SubscriberId>, open_only: bool, limit: u32) -> Result<Vec<Action>>;
     async fn action(&self, subscriber: SubscriberId, id: ActionId) -> Result<Option<Action>>;
     /// Overwrites an action if it is still in one of `from`; false when it is not (or is gone). With a guard: `Conflict`

@@ -139,7 +139,7 @@ impl ApplicationStore for PostgresStore {
     }
 
     async fn actions_of(&self, subscriber: Option<SubscriberId>, open_only: bool, limit: u32) -> Result<Vec<Action>> {
-        let whose = if subscriber.is_some() { "a.subscriber_id = $1" } else { "$1::bigint IS NULL" };
+        let whose = if subscriber.is_some() { "a.subscriber_id = $1" } else { "$1::bigint IS NULL AND a.kind > 1" };
         let which = if open_only { "a.state < 3" } else { "true" };
         let sql =
             format!("SELECT {ACTION} FROM outbound_action a WHERE {whose} AND {which} ORDER BY a.id DESC LIMIT $2");

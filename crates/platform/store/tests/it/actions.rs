@@ -207,7 +207,9 @@ async fn actions_are_listed_newest_first() {
         store.account(2).await;
         let mut ended = restore(1, 2);
         ended.state = State::Done;
-        put(&store, &[ended, restore(1, 3), restore(2, 4)]).await;
+        put(&store, &[ended, restore(1, 3), restore(2, 4), acknowledgement(2, 5)]).await;
+        let of_two = store.application.actions_of(Some(fixtures::key(2).subscriber), false, 10).await.unwrap();
+        assert_eq!(of_two.len(), 2, "{}: of one number acknowledgements too", store.name);
         let ids = async |subscriber, open_only, limit| {
             let found = store.application.actions_of(subscriber, open_only, limit).await.unwrap();
             found.iter().map(|action| action.id.0).collect::<Vec<_>>()
