@@ -12,8 +12,7 @@ impl PostgresStore {
             Expiring::EndedActions => {
                 // What somebody works on at this moment is left for the next round.
                 let delete = "DELETE FROM outbound_action WHERE (subscriber_id, id) IN (SELECT subscriber_id, id \
-                              FROM outbound_action WHERE state > 2 AND due < $1 ORDER BY due LIMIT $2 \
-                              FOR UPDATE SKIP LOCKED)";
+                              FROM outbound_action WHERE state > 2 AND due < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)";
                 return connection.execute(delete, &[&At(before), &i64::from(limit)]).await;
             }
             Expiring::Journal => "book_change",
