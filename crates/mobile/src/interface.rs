@@ -6,6 +6,8 @@ use bytes::Bytes;
 use link::configuration::Bearer;
 use uicc::files::{EF_ADN, EF_EXT1, EF_ICCID, EF_IMSI, EF_PHASE, EF_SMS, EF_SMSP, EF_SST, FileSystem};
 
+use crate::applet::Profile;
+
 /// What a station is made of.
 #[derive(Clone, Debug)]
 pub struct StationConfig {
@@ -13,10 +15,14 @@ pub struct StationConfig {
     pub centre_isdn: String,
     pub bearer: Bearer,
     pub service_on: bool,
+    /// What the card speaks with its centre (D-50), with the settings of that profile.
+    pub profile: Profile,
+    /// Without an applet the card waits for the message that installs it (S1-ST-05).
+    pub applet_installed: bool,
     /// Records of EF_ADN (1 to 254) and EF_EXT1.
     pub adn_records: u8,
     pub ext1_records: u8,
-    /// Octets of the alpha identifier in EF_ADN; 14 makes records of 28 octets.
+    /// Octets of the alpha identifier in EF_ADN; 14 makes records of 28 octets, and the first embodiment has no others (D-25).
     pub alpha_octets: u8,
     /// CHV1, padded with FF.
     pub chv1: [u8; 8],
@@ -32,6 +38,8 @@ impl Default for StationConfig {
             centre_isdn: "447700900000".to_owned(),
             bearer: Bearer::Sms,
             service_on: true,
+            profile: Profile::default(),
+            applet_installed: true,
             adn_records: 100,
             ext1_records: 20,
             alpha_octets: 14,
@@ -58,6 +66,10 @@ pub enum Input {
     IpPayload(Bytes),
     /// The user picks an item of the card's menu.
     MenuSelection(u8),
+    /// A call is being set up (true), or its set-up is over. Meanwhile the phone neither polls nor fetches (S3-BK-05).
+    CallSetUp(bool),
+    /// What the user types when the phone is next switched on: CHV1, padded with FF.
+    EnterChv1([u8; 8]),
     PowerOff,
     PowerOn,
 }
@@ -71,7 +83,7 @@ pub enum Output {
         tpdu: Vec<u8>,
     },
     IpPayload(Bytes),
-    /// DISPLAY TEXT.
+    /// DISPLAY TEXT, or a short message for a person.
     Display(String),
 }
 

@@ -1,13 +1,15 @@
 //! The virtual mobile station: a SIM with the backup applet, and its phone.
 //!
 //! Start at [`Station`]: a machine that is given inputs and the time, and gives outputs. The card's side is
-//! [`applet::BackupApplet`], which runs on the card of the crate `uicc`.
+//! [`applet::CardApplet`], one applet for each [`Profile`], which runs on the card of the crate `uicc`.
 
 pub mod applet;
 mod contacts;
+mod copies;
 mod interface;
 mod station;
 
+pub use applet::Profile;
 pub use contacts::ContactError;
 pub use interface::{Input, Output, StationConfig, Statistics};
 pub use link::configuration::Bearer;

@@ -6,24 +6,32 @@
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use link::configuration::{Bearer, IsdnAddress};
-use sms::{Deliver, MessageClass};
+use sms::{Alphabet, Deliver, MessageClass, alphabet::gsm7};
 use uicc::{
     apdu::{StatusWord, command, split},
     card::Card,
-    files::{EF_SMS, MF, Path},
+    files::{EF_ADN, EF_SMS, MF, Path},
     proactive::{ProactiveCommand, TerminalResponse, envelope},
 };
 
 use crate::{
-    applet::{BackupApplet, default_monitor_table, memory::Configuration},
+    applet::{CardApplet, Profile, Provisioning, first, memory::Route, second, third},
+    copies::Copies,
     interface::{Input, Output, StationConfig, Statistics, personalised},
 };
 
 /// A mobile station: phone and card.
 pub struct Station {
-    pub(crate) card: Card<BackupApplet>,
+    pub(crate) card: Card<CardApplet>,
     config: StationConfig,
     is_on: bool,
+    /// CHV1 was right when it was switched on: otherwise the phone is of no use but for reading what needs no CHV1.
+    in_service: bool,
+    /// What the user types when it is switched on.
+    entered_chv1: [u8; 8],
+    /// A call is being set up.
+    is_setting_up_call: bool,
+    copies: Copies,
     /// Of the last input.
     now: Duration,
     interval: Duration,
@@ -51,6 +59,10 @@ const SUBMIT_WAIT: Duration = Duration::from_secs(60);
 /// EF_SMS: bit 1 of the status octet says that the record is used (TS 51.011 10.5.3).
 const SMS_RECEIVED_UNREAD: u8 = 0x03;
 const SMS_USED: u8 = 0x01;
+/// Files that the phone keeps in its own memory (S1-ST-01).
+const COPIED: [Path; 2] = [EF_ADN, EF_SMS];
+/// D-25: records of 28 octets.
+const FIRST_ALPHA_OCTETS: u8 = 14;
 /// D-34.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Response octets of STATUS on a directory.
@@ -67,19 +79,28 @@ const SMS_RP_ERROR: u8 = 0x35;
 impl Station {
     /// Switched on at time 0. A centre's number that is none leaves the card without a centre: it sends no short message.
     #[must_use]
-    pub fn new(config: StationConfig) -> Self {
+    pub fn new(mut config: StationConfig) -> Self {
+        if let Profile::First(_) = config.profile {
+            config.alpha_octets = FIRST_ALPHA_OCTETS;
+        }
         let files = personalised(&config);
-        let configuration = Configuration {
-            service_on: config.service_on,
-            centre_isdn: IsdnAddress::new(0x91, &config.centre_isdn),
-            bearer: config.bearer,
-            ..Configuration::default()
+        let centre_isdn = IsdnAddress::new(0x91, &config.centre_isdn);
+        let route = Route { bearer: config.bearer, centre_isdn, centre_ip: None };
+        let provisioning = Provisioning { service_on: config.service_on, route };
+        let profile = config.profile.clone();
+        let applet = if config.applet_installed {
+            CardApplet::new(profile, provisioning, &files)
+        } else {
+            CardApplet::Absent { profile, provisioning }
         };
-        let applet = BackupApplet::new(configuration, default_monitor_table(&files));
         let mut station = Self {
             card: Card::new(files, config.chv1, applet),
+            entered_chv1: config.chv1,
             config,
             is_on: true,
+            in_service: false,
+            is_setting_up_call: false,
+            copies: Copies::default(),
             now: Duration::ZERO,
             interval: POLL_INTERVAL,
             next_poll: POLL_INTERVAL,
@@ -104,12 +125,20 @@ impl Station {
                 self.is_on = true;
                 self.start(now);
             }
+            Input::EnterChv1(chv1) => self.entered_chv1 = chv1,
             _ if !self.is_on => {}
             Input::PowerOn => {}
             Input::PowerOff => {
                 self.is_on = false;
+                self.in_service = false;
+                self.is_setting_up_call = false;
                 self.submit = None;
                 self.outputs.clear();
+            }
+            _ if !self.in_service => {}
+            Input::CallSetUp(is_running) => {
+                self.is_setting_up_call = is_running;
+                self.look_for_command();
             }
             Input::Tick => self.poll(now),
             Input::SmsDeliver(tpdu) => self.deliver(&tpdu),
@@ -137,7 +166,7 @@ impl Station {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Duration> {
         let answer = self.submit.as_ref().map_or(Duration::MAX, |submit| submit.until);
-        self.is_on.then_some(self.next_poll.min(answer))
+        self.in_service.then_some(self.next_poll.min(answer))
     }
 
     /// Anything queued, unsent or unacknowledged, or a restore under way.
@@ -154,7 +183,7 @@ impl Station {
     /// The preferred channel as the card's configuration has it now.
     #[must_use]
     pub fn bearer(&self) -> Bearer {
-        self.card.applet.eeprom().configuration.bearer
+        self.card.applet.bearer()
     }
 
     /// Where the card's configuration wants later IP messages to go (CID 0x03): take the waiting outputs first, they go where
@@ -162,22 +191,54 @@ impl Station {
     /// phone's own setting holds.
     #[must_use]
     pub fn centre_ip(&self) -> Option<SocketAddr> {
-        let eeprom = self.eeprom();
-        match &eeprom.acknowledgement {
-            Some(acknowledgement) => acknowledgement.route.centre_ip,
-            None => eeprom.configuration.centre_ip,
+        self.card.applet.centre_ip()
+    }
+
+    /// The card's applet, to look at.
+    #[must_use]
+    pub fn applet(&self) -> &CardApplet {
+        &self.card.applet
+    }
+
+    /// The applet of the first embodiment, to look at; `None`: the card has another or none.
+    #[must_use]
+    pub fn first(&self) -> Option<&first::FirstApplet> {
+        match &self.card.applet {
+            CardApplet::First(applet) => Some(applet),
+            _ => None,
         }
     }
 
-    /// The applet's EEPROM, to look at.
+    /// The applet of the third embodiment, to look at; `None`: the card has another or none.
     #[must_use]
-    pub fn eeprom(&self) -> &crate::applet::memory::Eeprom {
-        self.card.applet.eeprom()
+    pub fn third(&self) -> Option<&third::ThirdApplet> {
+        match &self.card.applet {
+            CardApplet::Third(applet) => Some(applet),
+            _ => None,
+        }
+    }
+
+    /// The EEPROM of the applet of the second embodiment, to look at.
+    ///
+    /// # Panics
+    /// The card has another applet or none: a mistake of the caller, who made the station.
+    #[must_use]
+    pub fn eeprom(&self) -> &second::memory::Eeprom {
+        match &self.card.applet {
+            CardApplet::Second(applet) => applet.eeprom(),
+            _ => panic!("a card of the second embodiment is expected"),
+        }
+    }
+
+    /// The records of EF_ADN or EF_SMS as the phone has them in its own memory, the empty ones at the end left out.
+    #[must_use]
+    pub fn copy_of(&self, path: Path) -> Vec<Vec<u8>> {
+        self.copies.records(path)
     }
 
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        let counts = self.card.applet.eeprom().counts;
+        let counts = self.card.applet.counts();
         Statistics {
             records_backed_up: counts.records_backed_up,
             records_restored: counts.records_restored,
@@ -200,8 +261,28 @@ impl Station {
             return false;
         }
         let done = self.on_file(path, &command::update_record(record_number, octets));
+        let is_done = done.is_some_and(|(_, word)| word.is_success());
+        if is_done {
+            self.read_copy_of_record(path, record_number);
+        }
         self.collect_ip();
-        done.is_some_and(|(_, word)| word.is_success())
+        is_done
+    }
+
+    /// Reads one record into the phone's own memory, if it keeps that file there.
+    fn read_copy_of_record(&mut self, path: Path, record_number: u8) {
+        if COPIED.contains(&path)
+            && let Some(octets) = self.read_record(path, record_number)
+        {
+            self.copies.set(path, record_number, &octets);
+        }
+    }
+
+    /// Reads a whole file into the phone's own memory, if it keeps it there.
+    fn read_copy(&mut self, path: Path) {
+        for record_number in 1..=self.card.files().records(path).unwrap_or(0) {
+            self.read_copy_of_record(path, record_number);
+        }
     }
 
     pub(crate) fn alpha_octets(&self) -> usize {
@@ -224,9 +305,15 @@ impl Station {
     fn start(&mut self, now: Duration) {
         self.interval = POLL_INTERVAL;
         self.next_poll = now + self.interval;
-        let chv1 = self.config.chv1;
-        self.exchange(&command::verify_chv1(&chv1));
+        self.copies = Copies::default();
+        let (_, word) = self.exchange(&command::verify_chv1(&self.entered_chv1.clone()));
+        self.in_service = word.is_success();
+        if !self.in_service {
+            return;
+        }
         self.exchange(&command::terminal_profile(&[0xFF; 5]));
+        self.next_poll = self.next_poll.min(now + self.interval);
+        COPIED.into_iter().for_each(|path| self.read_copy(path));
         self.collect_ip();
     }
 
@@ -234,7 +321,9 @@ impl Station {
         if now < self.next_poll {
             return;
         }
-        self.exchange(&command::status(STATUS_OCTETS));
+        if !self.is_setting_up_call {
+            self.exchange(&command::status(STATUS_OCTETS));
+        }
         self.next_poll = now + self.interval;
     }
 
@@ -249,6 +338,9 @@ impl Station {
 
     fn fetch_all(&mut self, mut waiting: Option<usize>) {
         for _ in 0..FETCHES_MAX {
+            if self.is_setting_up_call {
+                break;
+            }
             let Some(octets) = waiting else { break };
             waiting = self.fetch(octets);
         }
@@ -277,7 +369,10 @@ impl Station {
                 self.interval = (*wanted).max(self.config.poll_minimum);
                 duration = Some(self.interval);
             }
-            ProactiveCommand::Refresh { .. } => self.statistics.refreshes += 1,
+            ProactiveCommand::Refresh { files, .. } => {
+                files.iter().for_each(|path| self.read_copy(*path));
+                self.statistics.refreshes += 1;
+            }
             ProactiveCommand::DisplayText { text } => self.output(Output::Display(text.clone())),
             ProactiveCommand::SetUpMenu { .. } | ProactiveCommand::MoreTime => {}
             _ => result = NOT_CAPABLE,
@@ -334,12 +429,12 @@ impl Station {
     }
 
     /// Class 2 is for the card: with PID 7F it goes to the applet, with any other into EF_SMS (TS 23.040 9.2.3.9, TS
-    /// 23.038 4). What else comes is for a person, and this phone has none.
+    /// 23.038 4). What else comes is for a person: text is displayed (S1-ST-02), data has no use here.
     fn deliver(&mut self, tpdu: &[u8]) {
         self.statistics.sms_received += 1;
         let Ok(deliver) = Deliver::decode(tpdu) else { return };
         if deliver.data_coding.class() != Some(MessageClass::Sim) {
-            return;
+            return self.display(&deliver);
         }
         if deliver.protocol_id.is_sim_data_download() {
             self.exchange(&command::envelope(&envelope::sms_pp_download(&[], tpdu)));
@@ -348,6 +443,19 @@ impl Station {
         } else {
             self.statistics.sms_refused += 1;
         }
+    }
+
+    fn display(&mut self, deliver: &Deliver) {
+        let body = deliver.user_data.body();
+        let text = match deliver.data_coding.alphabet() {
+            Alphabet::Gsm7 => gsm7::decode(body),
+            Alphabet::Ucs2 => {
+                let (units, _) = body.as_chunks::<2>();
+                String::from_utf16_lossy(&units.iter().map(|unit| u16::from_be_bytes(*unit)).collect::<Vec<_>>())
+            }
+            Alphabet::Octets | Alphabet::Compressed => return,
+        };
+        self.output(Output::Display(text));
     }
 
     /// Status, a service centre's address of no octets, TPDU, FF (TS 51.011 10.5.3). False: no record is free.
@@ -368,12 +476,15 @@ impl Station {
 
     /// IP data reaches the card without an APDU; a harmless command lets the card announce what it wants.
     fn look_for_command(&mut self) {
-        if self.card.has_command() {
+        if self.card.has_command() && !self.is_setting_up_call {
             self.exchange(&command::terminal_profile(&[0xFF; 5]));
         }
     }
 
     fn collect_ip(&mut self) {
+        if self.is_setting_up_call {
+            return;
+        }
         while let Some(payload) = self.card.next_ip_payload() {
             self.statistics.ip_sent += 1;
             self.output(Output::IpPayload(payload));

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use mobile::{Input, Output, Station, StationConfig};
-use sms::{Address, Deliver, MT_DATA_CODING, PID_SIM_DATA_DOWNLOAD, Submit, TimeStamp, UserData};
+use sms::{
+    Address, Deliver, MT_DATA_CODING, PID_SHORT_MESSAGE, PID_SIM_DATA_DOWNLOAD, ProtocolId, Submit, TimeStamp, UserData,
+};
 use uicc::files::EF_ADN;
 
 pub const CENTRE: &str = "447700900000";
@@ -35,13 +37,22 @@ pub fn deliver_from(originator: &str, payload: &[u8]) -> Vec<u8> {
 }
 
 pub fn deliver_as(originator: Address, payload: &[u8]) -> Vec<u8> {
+    deliver_with(PID_SIM_DATA_DOWNLOAD, originator, payload)
+}
+
+/// As the centre speaks to cards of the first and third embodiment: stored in EF_SMS (D-59).
+pub fn deliver_to_store(payload: &[u8]) -> Vec<u8> {
+    deliver_with(PID_SHORT_MESSAGE, Address::international(CENTRE).unwrap(), payload)
+}
+
+fn deliver_with(protocol_id: ProtocolId, originator: Address, payload: &[u8]) -> Vec<u8> {
     let deliver = Deliver {
         more_messages: false,
         loop_prevention: false,
         reply_path: false,
         status_report_indication: false,
         originator,
-        protocol_id: PID_SIM_DATA_DOWNLOAD,
+        protocol_id,
         data_coding: MT_DATA_CODING,
         time_stamp: TimeStamp([0x62, 0x11, 0x12, 0x31, 0x82, 0x62, 0]),
         user_data: UserData::from_octets(payload).unwrap(),
@@ -59,6 +70,7 @@ pub struct Rig {
     /// Application data that left, in order.
     pub sent: Vec<Vec<u8>>,
     pub sent_on_ip: Vec<Vec<u8>>,
+    pub displayed: Vec<String>,
 }
 
 impl Rig {
@@ -75,6 +87,7 @@ impl Rig {
             centre: CENTRE.to_owned(),
             sent: vec![],
             sent_on_ip: vec![],
+            displayed: vec![],
         };
         rig.collect();
         rig
@@ -100,7 +113,7 @@ impl Rig {
                     self.station.handle_input(Input::SmsSubmitResult { reference, ok }, self.now);
                 }
                 Output::IpPayload(payload) => self.sent_on_ip.push(payload.to_vec()),
-                Output::Display(_) => {}
+                Output::Display(text) => self.displayed.push(text),
             }
         }
     }
@@ -127,6 +140,11 @@ impl Rig {
 
     pub fn receive(&mut self, payload: &[u8]) {
         self.input(Input::SmsDeliver(deliver_from(&self.centre.clone(), payload)));
+    }
+
+    /// As [`Self::receive`], for cards of the first and third embodiment.
+    pub fn receive_stored(&mut self, payload: &[u8]) {
+        self.input(Input::SmsDeliver(deliver_to_store(payload)));
     }
 
     pub fn power_cycle(&mut self) {

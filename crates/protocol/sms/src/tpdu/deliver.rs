@@ -52,14 +52,33 @@ impl Deliver {
     /// [`Malformed`]: another type, a field cut short, a length above the standard's.
     pub fn decode(octets: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(octets);
+        let deliver = Self::decode_from(&mut reader)?;
+        reader.finish("DELIVER")?;
+        Ok(deliver)
+    }
+
+    /// As in a record of EF_SMS: filled up with FF behind the TPDU (TS 51.011 10.5.3).
+    ///
+    /// # Errors
+    /// As [`Self::decode`]; other octets than FF behind it are too many.
+    pub fn decode_padded(octets: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(octets);
+        let deliver = Self::decode_from(&mut reader)?;
+        while reader.peek() == Some(0xFF) {
+            reader.octet("filling")?;
+        }
+        reader.finish("DELIVER")?;
+        Ok(deliver)
+    }
+
+    fn decode_from(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let first = reader.octet("first octet")?;
         expect_type(first, Self::TYPE)?;
-        let originator = Address::decode_from(&mut reader, "TP-OA")?;
+        let originator = Address::decode_from(reader, "TP-OA")?;
         let protocol_id = ProtocolId(reader.octet("TP-PID")?);
         let data_coding = DataCoding(reader.octet("TP-DCS")?);
         let time_stamp = TimeStamp(reader.array("TP-SCTS")?);
-        let user_data = UserData::decode_from(&mut reader, first & bit::USER_DATA_HEADER != 0, data_coding)?;
-        reader.finish("DELIVER")?;
+        let user_data = UserData::decode_from(reader, first & bit::USER_DATA_HEADER != 0, data_coding)?;
         Ok(Self {
             more_messages: first & bit::MORE_MESSAGES_NOT == 0,
             loop_prevention: first & bit::LOOP_PREVENTION != 0,
