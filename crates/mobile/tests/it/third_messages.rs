@@ -1,5 +1,7 @@
 //! Messages of the third embodiment from the centre: requests, restores, and what a card refuses.
 
+use std::collections::BTreeMap;
+
 use link::third::{Direction, Message, Set, check_data, messages};
 use mobile::{Bearer, Input, Station, StationConfig, applet::third::Trigger};
 use proptest::prelude::*;
@@ -216,4 +218,115 @@ fn a_restore_between_the_messages_of_a_backup() {
     let last = rig.sent.last().unwrap();
     assert_eq!((last[0], &last[3..5]), (0x82, &check.to_be_bytes()[..]));
     assert!(eeprom(&rig).outbox.is_empty());
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Edit(u8, u8),
+    Polls(u8),
+    PowerCycle,
+    Coverage(bool),
+    /// The next so many messages of the card are lost.
+    LoseFromCard(usize),
+    /// The next so many messages of the centre are lost.
+    LoseFromCentre(usize),
+    Restore(u8, u8),
+    Resynchronise,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        6 => (1..8u8, 0..4u8).prop_map(|(number, version)| Act::Edit(number, version)),
+        4 => (1..40u8).prop_map(Act::Polls),
+        1 => Just(Act::PowerCycle),
+        1 => any::<bool>().prop_map(Act::Coverage),
+        1 => (1..3usize).prop_map(Act::LoseFromCard),
+        1 => (1..3usize).prop_map(Act::LoseFromCentre),
+        1 => (1..8u8, 1..4u8).prop_map(|(number, version)| Act::Restore(number, version)),
+        1 => Just(Act::Resynchronise),
+    ]
+}
+
+/// Stores what comes and confirms a Change Complete whose check data is that of its book.
+#[derive(Default)]
+struct Centre {
+    book: BTreeMap<u8, Set>,
+    lost_up: usize,
+    lost_down: usize,
+}
+
+impl Centre {
+    fn take(&mut self, rig: &mut Rig) {
+        for payload in std::mem::take(&mut rig.sent) {
+            if self.lost_up > 0 {
+                self.lost_up -= 1;
+                continue;
+            }
+            for set in sets(&payload) {
+                if set.is_deleted {
+                    self.book.remove(&set.record_number);
+                } else {
+                    self.book.insert(set.record_number, set);
+                }
+            }
+            match Message::decode(&payload).unwrap() {
+                Message::ChangeComplete { check_data: told, .. } if told == check_data(self.book.values()) => {
+                    self.send(rig, &CONFIRMATION);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn send(&mut self, rig: &mut Rig, payload: &[u8]) {
+        if self.lost_down > 0 {
+            self.lost_down -= 1;
+        } else {
+            rig.receive_stored(payload);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whatever is lost and whenever the power goes: after a poll the centre has all that the card has.
+    #[test]
+    fn nothing_is_lost_for_good(acts in prop::collection::vec(act(), 1..40), trigger in 0..2u8) {
+        let trigger = if trigger == 0 { Trigger::default() } else { Trigger::Changes(2) };
+        let mut rig = third(trigger, StationConfig { adn_records: 10, ..StationConfig::default() });
+        let mut centre = Centre::default();
+        for act in acts {
+            match act {
+                Act::Edit(number, 0) => rig.edit(number, &[0xFF; 28]),
+                Act::Edit(number, version) => rig.edit(number, &named(usize::from(number), version)),
+                Act::Polls(count) => for _ in 0..count {
+                    rig.poll();
+                    centre.take(&mut rig);
+                },
+                Act::PowerCycle => rig.power_cycle(),
+                Act::Coverage(is_there) => rig.network_ok = is_there,
+                Act::LoseFromCard(count) => centre.lost_up = count,
+                Act::LoseFromCentre(count) => centre.lost_down = count,
+                Act::Restore(number, version) => {
+                    let set = set(number, &named(usize::from(number), version));
+                    centre.book.insert(number, set.clone());
+                    rig.receive_stored(&Message::Restore { sets: vec![set] }.encode());
+                }
+                Act::Resynchronise => centre.send(&mut rig, &RESYNCHRONISE),
+            }
+            centre.take(&mut rig);
+        }
+        rig.network_ok = true;
+        (centre.lost_up, centre.lost_down) = (0, 0);
+        centre.send(&mut rig, &POLL);
+        for _ in 0..100 {
+            centre.take(&mut rig);
+            rig.poll();
+        }
+        let card: Vec<Set> = (1..=10).map(|number| set(number, &records(&mut rig, [number])[0])).collect();
+        let card: Vec<&Set> = card.iter().filter(|set| !set.is_deleted).collect();
+        prop_assert_eq!(centre.book.values().collect::<Vec<_>>(), card);
+        prop_assert!(!rig.station.pending());
+    }
 }
