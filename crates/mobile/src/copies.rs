@@ -2,7 +2,15 @@
 //!
 //! Read at power-on, after its own updates, and when a REFRESH names the file; otherwise it is as old as that (S1-RS-04).
 
-use uicc::files::Path;
+use uicc::{
+    apdu::command,
+    files::{EF_ADN, EF_SMS, Path},
+};
+
+use crate::Station;
+
+/// Files that the phone keeps in its own memory.
+pub(crate) const COPIED: [Path; 2] = [EF_ADN, EF_SMS];
 
 /// Records of some linear files.
 #[derive(Clone, Debug, Default)]
@@ -49,5 +57,37 @@ impl Copies {
     pub fn records(&self, path: Path) -> Vec<Vec<u8>> {
         let copy = self.files.iter().find(|(found, _)| *found == path).map(|(_, copy)| copy);
         copy.map(|copy| copy.octets.chunks(copy.record_octets.max(1)).map(<[u8]>::to_vec).collect()).unwrap_or_default()
+    }
+}
+
+impl Station {
+    /// The records of EF_ADN or EF_SMS as the phone has them in its own memory, the empty ones at the end left out.
+    #[must_use]
+    pub fn copy_of(&self, path: Path) -> Vec<Vec<u8>> {
+        self.copies.records(path)
+    }
+
+    /// Reads one record into the phone's own memory, if it keeps that file there.
+    pub(crate) fn read_copy_of_record(&mut self, path: Path, record_number: u8) {
+        if COPIED.contains(&path)
+            && let Some(record) = self.read_record(path, record_number)
+        {
+            self.copies.set(path, record_number, &record);
+        }
+    }
+
+    /// Reads a whole file into the phone's own memory, if it keeps it there.
+    pub(crate) fn read_copy(&mut self, path: Path) {
+        let files = self.card.files();
+        let (Some(octets), Some(records)) = (files.record_octets(path), files.records(path)) else { return };
+        if !COPIED.contains(&path) || !self.select(path) {
+            return;
+        }
+        for record_number in 1..=records {
+            let (record, word) = self.exchange(&command::read_record(record_number, octets));
+            if word.is_success() {
+                self.copies.set(path, record_number, &record);
+            }
+        }
     }
 }

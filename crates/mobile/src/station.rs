@@ -10,13 +10,13 @@ use sms::{Alphabet, Deliver, MessageClass, alphabet::gsm7};
 use uicc::{
     apdu::{StatusWord, command, split},
     card::Card,
-    files::{EF_ADN, EF_SMS, MF, Path},
+    files::{EF_SMS, MF, Path},
     proactive::{ProactiveCommand, TerminalResponse, envelope},
 };
 
 use crate::{
     applet::{CardApplet, Profile, Provisioning, first, memory::Route, second, third},
-    copies::Copies,
+    copies::{COPIED, Copies},
     interface::{Input, Output, StationConfig, Statistics, personalised},
 };
 
@@ -31,7 +31,7 @@ pub struct Station {
     entered_chv1: [u8; 8],
     /// A call is being set up.
     is_setting_up_call: bool,
-    copies: Copies,
+    pub(crate) copies: Copies,
     /// Of the last input.
     now: Duration,
     interval: Duration,
@@ -59,8 +59,6 @@ const SUBMIT_WAIT: Duration = Duration::from_secs(60);
 /// EF_SMS: bit 1 of the status octet says that the record is used (TS 51.011 10.5.3).
 const SMS_RECEIVED_UNREAD: u8 = 0x03;
 const SMS_USED: u8 = 0x01;
-/// Files that the phone keeps in its own memory (S1-ST-01).
-const COPIED: [Path; 2] = [EF_ADN, EF_SMS];
 /// D-25: records of 28 octets.
 const FIRST_ALPHA_OCTETS: u8 = 14;
 /// D-34.
@@ -230,12 +228,6 @@ impl Station {
         }
     }
 
-    /// The records of EF_ADN or EF_SMS as the phone has them in its own memory, the empty ones at the end left out.
-    #[must_use]
-    pub fn copy_of(&self, path: Path) -> Vec<Vec<u8>> {
-        self.copies.records(path)
-    }
-
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         let counts = self.card.applet.counts();
@@ -269,37 +261,18 @@ impl Station {
         is_done
     }
 
-    /// Reads one record into the phone's own memory, if it keeps that file there.
-    fn read_copy_of_record(&mut self, path: Path, record_number: u8) {
-        if COPIED.contains(&path)
-            && let Some(octets) = self.read_record(path, record_number)
-        {
-            self.copies.set(path, record_number, &octets);
-        }
-    }
-
-    /// Reads a whole file into the phone's own memory, if it keeps it there.
-    fn read_copy(&mut self, path: Path) {
-        for record_number in 1..=self.card.files().records(path).unwrap_or(0) {
-            self.read_copy_of_record(path, record_number);
-        }
-    }
-
     pub(crate) fn alpha_octets(&self) -> usize {
         usize::from(self.config.alpha_octets)
     }
 
     fn on_file(&mut self, path: Path, apdu: &[u8]) -> Option<(Vec<u8>, StatusWord)> {
-        if !self.is_on {
-            return None;
-        }
-        for file in [MF, path.df, path.ef] {
-            let (_, word) = self.exchange(&command::select(file));
-            if !word.is_success() {
-                return None;
-            }
-        }
-        Some(self.exchange(apdu))
+        self.select(path).then(|| self.exchange(apdu))
+    }
+
+    /// False: switched off, or no such file.
+    pub(crate) fn select(&mut self, path: Path) -> bool {
+        let files = [MF, path.df, path.ef];
+        self.is_on && files.into_iter().all(|file| self.exchange(&command::select(file)).1.is_success())
     }
 
     fn start(&mut self, now: Duration) {
@@ -313,7 +286,9 @@ impl Station {
         }
         self.exchange(&command::terminal_profile(&[0xFF; 5]));
         self.next_poll = self.next_poll.min(now + self.interval);
-        COPIED.into_iter().for_each(|path| self.read_copy(path));
+        for path in COPIED {
+            self.read_copy(path);
+        }
         self.collect_ip();
     }
 
@@ -328,7 +303,7 @@ impl Station {
     }
 
     /// One command to the card, and whatever the card then wants of the phone (91xx).
-    fn exchange(&mut self, apdu: &[u8]) -> (Vec<u8>, StatusWord) {
+    pub(crate) fn exchange(&mut self, apdu: &[u8]) -> (Vec<u8>, StatusWord) {
         let response = self.card.transmit(apdu);
         let Some((data, word)) = split(&response) else { return (Vec::new(), StatusWord::TECHNICAL_PROBLEM) };
         let data = data.to_vec();
