@@ -126,11 +126,15 @@ impl CardApplet {
         }
     }
 
-    /// Makes the applet if the message says so. A card that has one ignores such messages as its applet does.
+    /// Makes the applet if the message says so, and has it back up what is on the card already: the first embodiment does
+    /// so by its scan, the third by the flags that it begins with.
     fn install(&mut self, files: &FileSystem, tpdu: &[u8]) {
         let Self::Absent { profile, provisioning } = self else { return };
         if install::is_wanted(tpdu, provisioning.route.destination().as_ref(), profile) {
             *self = Self::new(profile.clone(), provisioning.clone(), files);
+            if let Self::Second(applet) = self {
+                applet.scan_all();
+            }
         }
     }
 }

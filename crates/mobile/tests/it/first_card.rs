@@ -179,10 +179,12 @@ fn the_applet_is_installed_over_the_air() {
         assert!(matches!(rig.station.applet(), CardApplet::Absent { .. }));
         rig.receive(&install_message(&profile));
         assert!(!matches!(rig.station.applet(), CardApplet::Absent { .. }));
-        rig.edit(1, &home());
         rig.polls(120);
-        assert!(!rig.sent.is_empty(), "{profile:?}");
-        assert!(rig.sent[0].windows(4).any(|octets| octets == b"HOME"));
+        let told = |rig: &Rig, name: &[u8]| rig.sent.iter().any(|sent| sent.windows(name.len()).any(|at| at == name));
+        assert!(told(&rig, b"BOB"), "what was there before, {profile:?}");
+        rig.edit(2, &home());
+        rig.polls(220);
+        assert!(told(&rig, b"HOME"), "{profile:?}");
     }
     // Said again to a card that has one: refused like any other message.
     let mut rig = card(10);

@@ -64,7 +64,7 @@ impl BackupApplet {
     }
 
     /// D-40 for all rows.
-    pub(super) fn scan_all(&mut self) {
+    pub(in crate::applet) fn scan_all(&mut self) {
         let indexes: Vec<u8> = self.eeprom.monitor.rows().map(|(index, _)| index).collect();
         indexes.into_iter().for_each(|index| self.start_scan(index, Cause::Resynchronise));
     }

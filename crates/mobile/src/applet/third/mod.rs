@@ -73,11 +73,13 @@ enum Purpose {
 const RETRY_WAIT: u8 = 12;
 
 impl ThirdApplet {
+    /// A card whose centre knows nothing of it: whatever is in EF_ADN is flagged as changed.
     #[must_use]
     pub fn new(settings: Settings, service_on: bool, route: Route, files: &FileSystem) -> Self {
         let eeprom = Eeprom::new(service_on, route, files.records(EF_ADN).unwrap_or(0));
         let interval = Duration::from_secs(settings.poll_seconds.max(1).into());
         let mut applet = Self { settings, eeprom, carrier: Carrier::new(), interval };
+        applet.flag_used(files);
         applet.start();
         applet
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use link::third::Set;
-use uicc::files::FileSystem;
+use uicc::files::{EF_ADN, FileSystem};
 
 use super::{
     ThirdApplet,
@@ -32,18 +32,33 @@ impl Default for Trigger {
 }
 
 impl ThirdApplet {
+    /// Flags what is in the file as if the user had just entered it.
+    pub(super) fn flag_used(&mut self, files: &FileSystem) {
+        for (record_number, flags) in (1..=u8::MAX).zip(&mut self.eeprom.monitor_file.records) {
+            let record = files.record(EF_ADN, record_number);
+            flags.changes = record.is_ok_and(|record| !link::record::is_empty(record));
+        }
+        if self.eeprom.monitor_file.records.iter().any(|flags| flags.changes) {
+            self.open_window();
+        }
+    }
+
+    fn open_window(&mut self) {
+        if self.eeprom.monitor_file.is_enabled && matches!(self.settings.trigger, Trigger::Window(_)) {
+            self.eeprom.window.get_or_insert(Window { is_new: true, elapsed: Duration::ZERO });
+        }
+    }
+
     /// The prompt of the card's kernel (S3-MB-01): the flag is set, and the trigger looks.
     pub(super) fn record_edited(&mut self, files: &FileSystem, record_number: u8) {
         let Some(flags) = self.eeprom.flags_mut(record_number) else { return };
         flags.changes = true;
+        self.open_window();
         if !self.eeprom.monitor_file.is_enabled {
             return;
         }
         let is_due = match self.settings.trigger {
-            Trigger::Window(_) => {
-                self.eeprom.window.get_or_insert(Window { is_new: true, elapsed: Duration::ZERO });
-                self.is_message_full(files)
-            }
+            Trigger::Window(_) => self.is_message_full(files),
             Trigger::Changes(wanted) => self.eeprom.flagged(|flags| flags.changes).len() >= usize::from(wanted),
             Trigger::CentrePolls => false,
         };
