@@ -1,7 +1,8 @@
 //! What stands around the centre: the SMSC simulator, the fleet of virtual cards, the ledger that compares cards with the
-//! centre; the demo, the topology of real processes, faults and bench made of them.
+//! centre; the demo, the topology of real processes, faults and bench made of them; a virtual card for PC/SC tools.
 
 pub mod bench;
+pub mod card;
 pub mod cpu;
 pub mod demo;
 pub mod faults;

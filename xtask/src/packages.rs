@@ -22,6 +22,14 @@ pub const TESTS: &[Need] = &[
     Need { program: "redis-server", package: "redis-server", why: "the queue's tests start their own server" },
     Need { program: "bearerbox", package: "kannel", why: "an SMPP client that is not ours binds to the simulator" },
     Need { program: PYTHON_VENV, package: "python3-venv", why: "an SMSC that is not ours runs in it" },
+    Need { program: "pcscd", package: "pcscd", why: "PC/SC tools that are not ours use a virtual card through it" },
+    Need {
+        program: "/usr/lib/pcsc/drivers/serial/libifdvpcd.so",
+        package: "vsmartcard-vpcd",
+        why: "the virtual reader of that daemon",
+    },
+    Need { program: "gnokii", package: "gnokii-cli", why: "lists a virtual card's phonebook" },
+    Need { program: "scriptor", package: "pcsc-tools", why: "changes a record of a virtual card" },
     Need { program: "tshark", package: "tshark", why: "a dissector that is not ours reads what we send" },
 ];
 

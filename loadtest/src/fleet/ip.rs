@@ -16,21 +16,21 @@ const RECONNECT_AFTER: Duration = Duration::from_millis(500);
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(60);
 
 /// The phone's end of the task.
-pub(super) struct IpLink {
+pub(crate) struct IpLink {
     address: watch::Sender<SocketAddr>,
     to_send: mpsc::Sender<Bytes>,
     received: mpsc::Receiver<Bytes>,
 }
 
 impl IpLink {
-    /// Connects to `at` now and stays connected until `stop`.
-    pub fn start(at: LinkAddress, subscription: &Subscription, stop: CancellationToken) -> Self {
+    /// Connects to `at` now and stays connected until `stop`. `counters`: the card's last ones.
+    pub fn start(at: LinkAddress, subscription: &Subscription, counters: Counters, stop: CancellationToken) -> Self {
         let card = LinkCard { msisdn: subscription.msisdn.clone(), key: subscription.ip_key.clone() };
         let (to_send, queued) = mpsc::channel(QUEUE_MAX);
         let (arrived, received) = mpsc::channel(QUEUE_MAX);
         let (address, moved) = watch::channel(at.address);
         tokio::spawn(async move {
-            let mut task = Task { at, moved, card, counters: Counters::default(), queued, arrived };
+            let mut task = Task { at, moved, card, counters, queued, arrived };
             tokio::select! {
                 () = task.run() => {}
                 () = stop.cancelled() => {}

@@ -16,6 +16,7 @@ use mobile::Station;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub(crate) use self::ip::IpLink;
 pub use self::phone::Phone;
 use crate::{
     ip_phone::LinkAddress,

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Shared, Subscription, ip::IpLink};
 use crate::{
-    ip_phone::LinkAddress,
+    ip_phone::{Counters, LinkAddress},
     smsc::{MobileOriginated, MobileTerminated, Number},
 };
 
@@ -68,7 +68,8 @@ pub(super) async fn drive(phone: Arc<Phone>, number: Number, shared: Arc<Shared>
         let address = ip.and_then(|to| to.or(own.map(|own| own.address)));
         if let (Some(address), None, Some(own)) = (address, &link, own) {
             let at = LinkAddress { address, ..own.clone() };
-            link = Some(IpLink::start(at, &phone.subscription, phone.lost.child_token()));
+            let stop = phone.lost.child_token();
+            link = Some(IpLink::start(at, &phone.subscription, Counters::default(), stop));
         }
         for output in outputs {
             match output {

@@ -1,7 +1,8 @@
 //! What the binary `simvault` is made of: every service by role ([`roles`]), every service in one process ([`centre`]),
-//! and the demonstration ([`demo`]). The end-to-end tests start the centre from here.
+//! the demonstration ([`demo`]), and a virtual card ([`card`]). The end-to-end tests start the centre from here.
 
 pub mod backends;
+pub mod card;
 pub mod centre;
 pub mod demo;
 pub mod metrics;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use simvault::{
-    centre, demo,
+    card, centre, demo,
     process::{self, File, RoleArguments},
     roles,
 };
@@ -38,6 +38,8 @@ enum Role {
     Migrate(RoleArguments),
     /// Backs up, loses and restores a few hundred virtual cards, in this process
     Demo(demo::DemoArguments),
+    /// A virtual SIM card or UICC in a virtual PC/SC reader
+    Card(card::CardArguments),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Role::All(arguments) => process::run("all", File::Optional, &arguments, centre::run),
         Role::Migrate(arguments) => process::run("migrate", File::Optional, &arguments, roles::migrate),
         Role::Demo(arguments) => return demo::run(&arguments),
+        Role::Card(arguments) => return card::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::{
     files::{FileSystem, Path},
-    proactive::{ProactiveCommand, TerminalResponse},
+    proactive::{Event, ProactiveCommand, TerminalResponse},
 };
 
 /// Hooks of a toolkit applet (TS 102 241 in spirit). The card calls them; none may block or panic.
@@ -19,6 +19,8 @@ pub trait Applet {
     fn timer_expired(&mut self, files: &mut FileSystem, timer_id: u8);
     /// ENVELOPE (menu selection).
     fn menu_selected(&mut self, files: &mut FileSystem, item_id: u8);
+    /// ENVELOPE (event download). Only cards that use channels of the phone listen to these.
+    fn event(&mut self, _files: &mut FileSystem, _event: Event) {}
     /// The command that waits for the phone, if any. The card announces it by 91xx, keeps its encoding until FETCH and
     /// does not ask again before [`Self::terminal_response`].
     fn next_command(&mut self, files: &mut FileSystem) -> Option<ProactiveCommand>;

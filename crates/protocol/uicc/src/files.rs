@@ -9,6 +9,12 @@ pub struct Path {
 
 /// The master file.
 pub const MF: u16 = 0x3F00;
+/// What a subscriber writes: phonebook, short messages.
+pub const DF_TELECOM: u16 = 0x7F10;
+/// The phonebook of a USIM that all applications share, below DF TELECOM (TS 31.102 4.4.2).
+pub const DF_PHONEBOOK: u16 = 0x5F3A;
+/// The application that is selected, by this identifier: here the one USIM (TS 102 221 8.3).
+pub const ADF_USIM: u16 = 0x7FFF;
 
 pub const EF_ADN: Path = Path { df: 0x7F10, ef: 0x6F3A };
 pub const EF_EXT1: Path = Path { df: 0x7F10, ef: 0x6F4A };
@@ -18,6 +24,28 @@ pub const EF_ICCID: Path = Path { df: 0x3F00, ef: 0x2FE2 };
 pub const EF_IMSI: Path = Path { df: 0x7F20, ef: 0x6F07 };
 pub const EF_PHASE: Path = Path { df: 0x7F20, ef: 0x6FAE };
 pub const EF_SST: Path = Path { df: 0x7F20, ef: 0x6F38 };
+pub const EF_MSISDN: Path = Path { df: 0x7F10, ef: 0x6F40 };
+pub const EF_DIR: Path = Path { df: 0x3F00, ef: 0x2F00 };
+pub const EF_PL: Path = Path { df: 0x3F00, ef: 0x2F05 };
+pub const EF_ARR: Path = Path { df: 0x3F00, ef: 0x2F06 };
+pub const EF_UST: Path = Path { df: ADF_USIM, ef: 0x6F38 };
+pub const EF_AD: Path = Path { df: ADF_USIM, ef: 0x6FAD };
+/// What the phonebook is made of; its files have identifiers of the card's own choice.
+pub const EF_PBR: Path = Path { df: DF_PHONEBOOK, ef: 0x4F30 };
+pub const EF_PBC: Path = Path { df: DF_PHONEBOOK, ef: 0x4F09 };
+pub const EF_UID: Path = Path { df: DF_PHONEBOOK, ef: 0x4F21 };
+pub const EF_PSC: Path = Path { df: DF_PHONEBOOK, ef: 0x4F22 };
+pub const EF_CC: Path = Path { df: DF_PHONEBOOK, ef: 0x4F23 };
+pub const EF_PUID: Path = Path { df: DF_PHONEBOOK, ef: 0x4F24 };
+pub const EF_ANR: Path = Path { df: DF_PHONEBOOK, ef: 0x4F11 };
+pub const EF_SNE: Path = Path { df: DF_PHONEBOOK, ef: 0x4F19 };
+pub const EF_EMAIL: Path = Path { df: DF_PHONEBOOK, ef: 0x4F50 };
+
+/// The DF that a DF lies in; the MF and an ADF count as lying in the MF.
+#[must_use]
+pub fn parent(df: u16) -> u16 {
+    if df == DF_PHONEBOOK { DF_TELECOM } else { MF }
+}
 
 /// Why the file system did not do it; the card turns it into a status word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +79,8 @@ const EMPTY_RECORD: [u8; 255] = [0xFF; 255];
 pub struct FileSystem {
     // A card has a dozen files: a sorted vector is smaller than a map, and there are tens of thousands of cards.
     files: Vec<(Path, Content)>,
+    /// Further names, each with the file that it is: EF_ADN of DF TELECOM and of DF PHONEBOOK are one.
+    names: Vec<(Path, Path)>,
 }
 
 impl FileSystem {
@@ -68,6 +98,19 @@ impl FileSystem {
     /// A transparent file.
     pub fn add_transparent(&mut self, path: Path, content: Vec<u8>) {
         self.add(path, Content::Transparent(content));
+    }
+
+    /// A further name of a file that is there.
+    pub fn add_name(&mut self, name: Path, file: Path) {
+        self.names.retain(|(found, _)| *found != name);
+        self.names.push((name, file));
+        self.names.shrink_to_fit();
+    }
+
+    /// The file that this is a further name of, or the path itself.
+    #[must_use]
+    pub fn canonical(&self, path: Path) -> Path {
+        self.names.iter().find(|(name, _)| *name == path).map_or(path, |(_, file)| *file)
     }
 
     /// The octets of a record, 1 the first.
@@ -100,6 +143,7 @@ impl FileSystem {
     /// # Errors
     /// No such file or record, the wrong kind of file, or octets beyond its end; then nothing is written.
     pub fn write(&mut self, path: Path, record_number: u8, offset: u16, octets: &[u8]) -> Result<(), FileError> {
+        let path = self.canonical(path);
         let content = self.files.iter_mut().find(|(found, _)| *found == path).map(|(_, content)| content);
         let target = match (content.ok_or(FileError::NotFound)?, record_number) {
             (Content::Transparent(target), 0) => target.as_mut_slice(),
@@ -150,7 +194,7 @@ impl FileSystem {
     /// Whether the DF exists: a file lies in it. The MF always does.
     #[must_use]
     pub fn has_directory(&self, df: u16) -> bool {
-        df == MF || self.files.iter().any(|(path, _)| path.df == df)
+        df == MF || self.paths().any(|path| path.df == df)
     }
 
     /// Whether the EF exists.
@@ -162,7 +206,21 @@ impl FileSystem {
     /// Number of EFs directly in the DF.
     #[must_use]
     pub fn files_in(&self, df: u16) -> usize {
-        self.files.iter().filter(|(path, _)| path.df == df).count()
+        self.paths().filter(|path| path.df == df).count()
+    }
+
+    /// Number of DFs directly in the DF; an ADF is in none.
+    #[must_use]
+    pub fn directories_in(&self, df: u16) -> usize {
+        let mut inside: Vec<u16> = self.paths().map(|path| path.df).collect();
+        inside.sort_unstable();
+        inside.dedup();
+        inside.into_iter().filter(|&found| found != MF && found != ADF_USIM && parent(found) == df).count()
+    }
+
+    /// All EFs by all their names.
+    pub fn paths(&self) -> impl Iterator<Item = Path> {
+        self.files.iter().map(|(path, _)| *path).chain(self.names.iter().map(|(name, _)| *name))
     }
 
     fn add(&mut self, path: Path, content: Content) {
@@ -172,6 +230,7 @@ impl FileSystem {
     }
 
     fn content(&self, path: Path) -> Result<&Content, FileError> {
+        let path = self.canonical(path);
         self.files.iter().find(|(found, _)| *found == path).map(|(_, content)| content).ok_or(FileError::NotFound)
     }
 

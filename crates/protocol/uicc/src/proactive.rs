@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    channel::{self, ChannelStatus, OpenChannel},
     files::Path,
     tlv::{self, MalformedTlv, Objects},
 };
@@ -38,6 +39,22 @@ pub enum ProactiveCommand {
         timer_id: u8,
         action: TimerAction,
     },
+    /// The link is set up at once.
+    OpenChannel(OpenChannel),
+    CloseChannel {
+        channel: u8,
+    },
+    /// `octets`: as many as are wanted at most.
+    ReceiveData {
+        channel: u8,
+        octets: u8,
+    },
+    /// Sent at once. `data`: at most [`channel::DATA_OCTETS_MAX`].
+    SendData {
+        channel: u8,
+        data: Vec<u8>,
+    },
+    GetChannelStatus,
 }
 
 /// Qualifier of TIMER MANAGEMENT.
@@ -65,9 +82,16 @@ mod kind {
     pub const DISPLAY_TEXT: u8 = 0x21;
     pub const SET_UP_MENU: u8 = 0x25;
     pub const TIMER_MANAGEMENT: u8 = 0x27;
+    pub const OPEN_CHANNEL: u8 = 0x40;
+    pub const CLOSE_CHANNEL: u8 = 0x41;
+    pub const RECEIVE_DATA: u8 = 0x42;
+    pub const SEND_DATA: u8 = 0x43;
+    pub const GET_CHANNEL_STATUS: u8 = 0x44;
 }
 
 mod device {
+    /// Channel 0; 21 to 27 are channels 1 to 7.
+    pub const CHANNEL: u8 = 0x20;
     pub const DISPLAY: u8 = 0x02;
     pub const CARD: u8 = 0x81;
     pub const PHONE: u8 = 0x82;
@@ -88,6 +112,11 @@ impl ProactiveCommand {
             Self::DisplayText { .. } => (kind::DISPLAY_TEXT, 0x81),
             Self::SetUpMenu { .. } => (kind::SET_UP_MENU, 0),
             Self::SetUpEventList { .. } => (kind::SET_UP_EVENT_LIST, 0),
+            Self::OpenChannel(_) => (kind::OPEN_CHANNEL, 0x01),
+            Self::CloseChannel { .. } => (kind::CLOSE_CHANNEL, 0),
+            Self::ReceiveData { .. } => (kind::RECEIVE_DATA, 0),
+            Self::SendData { .. } => (kind::SEND_DATA, 0x01),
+            Self::GetChannelStatus => (kind::GET_CHANNEL_STATUS, 0),
             Self::TimerManagement { action, .. } => (
                 kind::TIMER_MANAGEMENT,
                 match action {
@@ -106,11 +135,17 @@ impl ProactiveCommand {
         let destination = match self {
             Self::SendShortMessage { .. } => device::NETWORK,
             Self::DisplayText { .. } => device::DISPLAY,
+            Self::CloseChannel { channel } | Self::ReceiveData { channel, .. } | Self::SendData { channel, .. } => {
+                device::CHANNEL | (channel & 0x07)
+            }
             _ => device::PHONE,
         };
         let mut body = vec![0x81, 3, number, kind, qualifier, 0x82, 2, device::CARD, destination];
         match self {
-            Self::MoreTime | Self::PollingOff => {}
+            Self::MoreTime | Self::PollingOff | Self::CloseChannel { .. } | Self::GetChannelStatus => {}
+            Self::OpenChannel(open) => open.push(&mut body),
+            Self::ReceiveData { octets, .. } => tlv::push(&mut body, channel::tag::DATA_LENGTH, &[*octets]),
+            Self::SendData { data, .. } => tlv::push(&mut body, channel::tag::DATA, data),
             Self::PollInterval(interval) => tlv::push(&mut body, 0x84, &duration(*interval)),
             Self::SendShortMessage { alpha, tpdu } => {
                 if let Some(alpha) = alpha {
@@ -179,9 +214,30 @@ impl ProactiveCommand {
                 };
                 Self::TimerManagement { timer_id, action }
             }
+            kind::OPEN_CHANNEL => Self::OpenChannel(OpenChannel::read(&objects)?),
+            kind::CLOSE_CHANNEL => Self::CloseChannel { channel: addressed_channel(&objects)? },
+            kind::RECEIVE_DATA => {
+                let &[octets] = objects.get(channel::tag::DATA_LENGTH)? else {
+                    return Err(MalformedTlv::Value { tag: channel::tag::DATA_LENGTH });
+                };
+                Self::ReceiveData { channel: addressed_channel(&objects)?, octets }
+            }
+            kind::SEND_DATA => {
+                let data = objects.get(channel::tag::DATA)?.to_vec();
+                Self::SendData { channel: addressed_channel(&objects)?, data }
+            }
+            kind::GET_CHANNEL_STATUS => Self::GetChannelStatus,
             other => return Err(MalformedTlv::UnknownCommand { kind: other }),
         };
         Ok((number, command))
+    }
+}
+
+/// The channel that a command's device identities name.
+fn addressed_channel(objects: &Objects) -> Result<u8, MalformedTlv> {
+    match objects.get(0x82)? {
+        &[_, destination @ 0x21..=0x27] => Ok(destination & 0x07),
+        _ => Err(MalformedTlv::Value { tag: 0x82 }),
     }
 }
 
@@ -196,6 +252,14 @@ pub struct TerminalResponse {
     pub additional: Vec<u8>,
     /// POLL INTERVAL: what the phone grants (D-34).
     pub duration: Option<Duration>,
+    /// OPEN CHANNEL and GET CHANNEL STATUS.
+    pub channel_status: Option<ChannelStatus>,
+    /// OPEN CHANNEL: the buffer that the phone gives.
+    pub buffer_octets: Option<u16>,
+    /// RECEIVE DATA.
+    pub data: Option<Vec<u8>>,
+    /// SEND DATA: free octets of the buffer; RECEIVE DATA: octets that are left in it. FF: that many or more.
+    pub data_length: Option<u8>,
 }
 
 impl TerminalResponse {
@@ -203,7 +267,23 @@ impl TerminalResponse {
     #[must_use]
     pub fn to(number: u8, command: &ProactiveCommand, general_result: u8) -> Self {
         let (command_type, qualifier) = command.kind();
-        Self { number, command_type, qualifier, general_result, additional: Vec::new(), duration: None }
+        Self::plain([number, command_type, qualifier], general_result)
+    }
+
+    /// Without any of the objects that single commands have.
+    fn plain([number, command_type, qualifier]: [u8; 3], general_result: u8) -> Self {
+        Self {
+            number,
+            command_type,
+            qualifier,
+            general_result,
+            additional: Vec::new(),
+            duration: None,
+            channel_status: None,
+            buffer_octets: None,
+            data: None,
+            data_length: None,
+        }
     }
 
     /// The answer "command type not understood" to a fetched object that [`ProactiveCommand::decode`] refuses; `None`: it
@@ -211,9 +291,8 @@ impl TerminalResponse {
     #[must_use]
     pub fn to_unknown(octets: &[u8]) -> Option<Self> {
         let objects = Objects::inside(octets, 0xD0).ok()?;
-        let &[number, command_type, qualifier] = objects.find(0x81)? else { return None };
-        let general_result = TYPE_NOT_UNDERSTOOD;
-        Some(Self { number, command_type, qualifier, general_result, additional: Vec::new(), duration: None })
+        let details = objects.find(0x81)?.try_into().ok()?;
+        Some(Self::plain(details, TYPE_NOT_UNDERSTOOD))
     }
 
     #[must_use]
@@ -226,6 +305,19 @@ impl TerminalResponse {
         if let Some(granted) = self.duration {
             tlv::push(&mut octets, 0x84, &duration(granted));
         }
+        if let Some(status) = self.channel_status {
+            tlv::push(&mut octets, channel::tag::STATUS, &status.octets());
+        }
+        if let Some(buffer) = self.buffer_octets {
+            tlv::push(&mut octets, channel::tag::BEARER, &[0x03]);
+            tlv::push(&mut octets, channel::tag::BUFFER, &buffer.to_be_bytes());
+        }
+        if let Some(data) = &self.data {
+            tlv::push(&mut octets, channel::tag::DATA, data);
+        }
+        if let Some(length) = self.data_length {
+            tlv::push(&mut octets, channel::tag::DATA_LENGTH, &[length]);
+        }
         octets
     }
 
@@ -233,13 +325,23 @@ impl TerminalResponse {
     /// A length that lies, or command details or result missing.
     pub fn decode(octets: &[u8]) -> Result<Self, MalformedTlv> {
         let objects = Objects::of(octets)?;
-        let &[number, command_type, qualifier] = objects.get(0x81)? else {
-            return Err(MalformedTlv::Value { tag: 0x81 });
-        };
+        let details = objects.get(0x81)?.try_into().map_err(|_| MalformedTlv::Value { tag: 0x81 })?;
         let (&general_result, additional) =
             objects.get(0x83)?.split_first().ok_or(MalformedTlv::Value { tag: 0x83 })?;
-        let duration = objects.find(0x84).map(read_duration).transpose()?;
-        Ok(Self { number, command_type, qualifier, general_result, additional: additional.to_vec(), duration })
+        let octet = |value: &[u8]| match value {
+            &[octet] => Ok(octet),
+            _ => Err(MalformedTlv::Value { tag: channel::tag::DATA_LENGTH }),
+        };
+        let pair = |value: &[u8]| value.try_into().map_err(|_| MalformedTlv::Value { tag: channel::tag::BUFFER });
+        Ok(Self {
+            additional: additional.to_vec(),
+            duration: objects.find(0x84).map(read_duration).transpose()?,
+            channel_status: objects.find(channel::tag::STATUS).map(ChannelStatus::read).transpose()?,
+            buffer_octets: objects.find(channel::tag::BUFFER).map(pair).transpose()?.map(u16::from_be_bytes),
+            data: objects.find(channel::tag::DATA).map(<[u8]>::to_vec),
+            data_length: objects.find(channel::tag::DATA_LENGTH).map(octet).transpose()?,
+            ..Self::plain(details, general_result)
+        })
     }
 
     /// Whether the phone has done it.
@@ -262,11 +364,29 @@ pub enum Envelope {
     MenuSelection {
         item: u8,
     },
+    Event(Event),
+}
+
+/// What happened to the phone, for a card that has asked to be told (SET UP EVENT LIST).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// So many octets wait for RECEIVE DATA (FF: that many or more).
+    DataAvailable {
+        status: ChannelStatus,
+        octets: u8,
+    },
+    ChannelStatus(ChannelStatus),
+}
+
+impl Event {
+    /// Its code in an event list.
+    pub const DATA_AVAILABLE: u8 = 0x09;
+    pub const CHANNEL_STATUS: u8 = 0x0A;
 }
 
 /// ENVELOPE data (TS 51.014 clause 11).
 pub mod envelope {
-    use super::{Duration, Envelope, MalformedTlv, Objects, device, timer_value, tlv};
+    use super::{ChannelStatus, Duration, Envelope, Event, MalformedTlv, Objects, channel, device, timer_value, tlv};
 
     /// `D1`. `service_centre`: TON/NPI and BCD octets of the address, empty: not said.
     #[must_use]
@@ -294,6 +414,35 @@ pub mod envelope {
         outer(0xD3, &[0x82, 2, 0x01, device::CARD, 0x90, 1, item])
     }
 
+    /// `D6`.
+    #[must_use]
+    pub fn event_download(event: Event) -> Vec<u8> {
+        let code = match event {
+            Event::DataAvailable { .. } => Event::DATA_AVAILABLE,
+            Event::ChannelStatus(_) => Event::CHANNEL_STATUS,
+        };
+        let mut body = vec![0x99, 1, code, 0x82, 2, device::PHONE, device::CARD];
+        let (Event::DataAvailable { status, .. } | Event::ChannelStatus(status)) = event;
+        tlv::push(&mut body, channel::tag::STATUS | 0x80, &status.octets());
+        if let Event::DataAvailable { octets, .. } = event {
+            tlv::push(&mut body, channel::tag::DATA_LENGTH, &[octets]);
+        }
+        outer(0xD6, &body)
+    }
+
+    fn read_event(octets: &[u8]) -> Result<Event, MalformedTlv> {
+        let objects = Objects::inside(octets, 0xD6)?;
+        let status = || ChannelStatus::read(objects.get(channel::tag::STATUS)?);
+        match objects.get(0x99)? {
+            &[Event::DATA_AVAILABLE] => match objects.get(channel::tag::DATA_LENGTH)? {
+                &[octets] => Ok(Event::DataAvailable { status: status()?, octets }),
+                _ => Err(MalformedTlv::Value { tag: channel::tag::DATA_LENGTH }),
+            },
+            &[Event::CHANNEL_STATUS] => Ok(Event::ChannelStatus(status()?)),
+            other => Err(MalformedTlv::UnknownCommand { kind: other.first().copied().unwrap_or(0) }),
+        }
+    }
+
     /// # Errors
     /// A length that lies, a mandatory object missing, or a kind that this card does not know.
     pub fn decode(octets: &[u8]) -> Result<Envelope, MalformedTlv> {
@@ -310,6 +459,7 @@ pub mod envelope {
                 &[timer_id] => Ok(Envelope::TimerExpiration { timer_id }),
                 _ => Err(MalformedTlv::Value { tag: 0xA4 }),
             },
+            Some(0xD6) => Ok(Envelope::Event(read_event(octets)?)),
             other => Err(MalformedTlv::UnknownCommand { kind: other.copied().unwrap_or(0) }),
         }
     }

@@ -3,9 +3,10 @@ use proptest::prelude::*;
 use uicc::{
     apdu::{StatusWord, command, split},
     applet::Applet,
-    card::Card,
+    card::{Card, Kind, Personalisation},
     files::{EF_ADN, EF_ICCID, EF_IMSI, EF_PHASE, EF_SMS, FileError, FileSystem, Path},
     proactive::{ProactiveCommand, TerminalResponse},
+    profile::Profile,
 };
 
 use super::hex;
@@ -14,9 +15,9 @@ const CHV: [u8; 8] = [0x31, 0x32, 0x33, 0x34, 0xFF, 0xFF, 0xFF, 0xFF];
 
 /// An applet that writes down what it sees and has one command to give.
 #[derive(Default)]
-struct Witness {
-    updates: Vec<(Path, u8)>,
-    polls: u32,
+pub struct Witness {
+    pub updates: Vec<(Path, u8)>,
+    pub polls: u32,
     command: Option<ProactiveCommand>,
     answers: Vec<TerminalResponse>,
 }
@@ -54,7 +55,7 @@ fn card() -> Card<Witness> {
     Card::new(files, CHV, Witness::default())
 }
 
-fn word(card: &mut Card<Witness>, command: &[u8]) -> u16 {
+pub fn word(card: &mut Card<Witness>, command: &[u8]) -> u16 {
     let response = card.transmit(command);
     split(&response).expect("a status word").1.0
 }
@@ -94,7 +95,8 @@ fn a_waiting_command_is_announced_until_it_is_fetched_and_answered() {
     let mut card = card();
     let command_waiting = ProactiveCommand::PollingOff;
     card.applet.command = Some(command_waiting.clone());
-    assert_eq!(word(&mut card, &command::status(22)), 0x910B);
+    assert_eq!(word(&mut card, &command::status(22)), 0x9000, "a reader that has not shown that it is a phone");
+    assert_eq!(word(&mut card, &command::terminal_profile(&[0xFF; 5])), 0x910B);
     assert_eq!(word(&mut card, &command::status(22)), 0x910B);
     let fetched = card.transmit(&command::fetch(11));
     let (octets, status) = split(&fetched).expect("a status word");
@@ -105,6 +107,9 @@ fn a_waiting_command_is_announced_until_it_is_fetched_and_answered() {
     assert_eq!(word(&mut card, &command::terminal_response(&answer.encode())), 0x9000);
     assert_eq!(card.applet.answers, [answer]);
     assert_eq!(card.applet.polls, 2);
+    card.reset();
+    card.applet.command = Some(command_waiting);
+    assert_eq!(word(&mut card, &command::status(22)), 0x9000, "after a reset the phone shows itself anew");
 }
 
 #[test]
@@ -121,7 +126,8 @@ fn mistakes_have_their_status_words() {
     assert_eq!(word(&mut card, &command::read_record(1, 27)), 0x671C);
     assert_eq!(word(&mut card, &command::read_binary(0, 1)), 0x9408);
     assert_eq!(word(&mut card, &command::update_record(1, &[0; 27])), 0x671C);
-    assert_eq!(word(&mut card, &hex("A0B2010200")), 0x6B00, "mode \"next\" is not there");
+    assert_eq!(word(&mut card, &hex("A0B2010500")), 0x6B00, "no such mode");
+    assert_eq!(word(&mut card, &hex("A0B2000400")), 0x9402, "no record is current");
     assert_eq!(word(&mut card, &command::status(21)), 0x6716);
     assert_eq!(word(&mut card, &command::fetch(9)), 0x6F00, "no command waits");
     assert_eq!(word(&mut card, &command::terminal_response(&hex("8103010300 82028281 830100"))), 0x6F00);
@@ -183,15 +189,35 @@ fn empty_records_are_ff_and_take_no_memory_of_their_own() {
 }
 
 proptest! {
+    /// Covers: PF-19
     #[test]
-    fn whatever_comes_gets_a_status_word(commands in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..30), known in proptest::collection::vec((0_usize..12, any::<u8>(), any::<u8>(), any::<u8>()), 0..30)) {
-        const INSTRUCTIONS: [u8; 12] = [0x10, 0x12, 0x14, 0x20, 0xA4, 0xB0, 0xB2, 0xC0, 0xC2, 0xD6, 0xDC, 0xF2];
-        let mut card = card();
-        for octets in commands {
-            prop_assert!(card.transmit(&octets).len() >= 2);
-        }
-        for (instruction, p1, p2, p3) in known {
-            prop_assert!(card.transmit(&[0xA0, INSTRUCTIONS[instruction], p1, p2, p3]).len() >= 2);
+    fn whatever_comes_gets_a_status_word(
+        commands in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..30),
+        known in proptest::collection::vec((0_usize..3, 0_usize..23, 0_usize..6, any::<[u8; 3]>(), proptest::collection::vec(any::<u8>(), 0..30)), 0..60),
+    ) {
+        const INSTRUCTIONS: [u8; 23] = [
+            0x04, 0x10, 0x12, 0x14, 0x20, 0x24, 0x26, 0x28, 0x2C, 0x44, 0x70, 0x88, 0xA2, 0xA4, 0xAA, 0xB0, 0xB2, 0xC0, 0xC2, 0xD6,
+            0xDC, 0xF2, 0xA4,
+        ];
+        const FILES: [u16; 6] = [0x3F00, 0x7F10, 0x6F3A, 0x5F3A, 0x7FFF, 0x4F30];
+        for kind in [Kind::Sim, Kind::Uicc] {
+            let files = Profile { adn_records: 5, ..Profile::default() }.files(kind);
+            let with = Personalisation { kind, is_chv1_enabled: false, ..Personalisation::default() };
+            let mut card = Card::personalised(files, &with, Witness::default());
+            for octets in &commands {
+                prop_assert!(card.transmit(octets).len() >= 2);
+            }
+            for (class, instruction, file, [p1, p2, p3], data) in &known {
+                let class = [0xA0, 0x00, 0x80][*class];
+                let [high, low] = FILES[*file].to_be_bytes();
+                card.transmit(&[class & 0xA0, 0xA4, 0, 0, 2, high, low]);
+                let header = [class, INSTRUCTIONS[*instruction], *p1, *p2];
+                let length = u8::try_from(data.len()).expect("short");
+                let with_data = [&header[..], &[length], data].concat();
+                prop_assert!(card.transmit(&with_data).len() >= 2);
+                prop_assert!(card.transmit(&[&header[..], &[*p3]].concat()).len() >= 2);
+                prop_assert!(card.transmit(&header).len() >= 2);
+            }
         }
     }
 }

@@ -1,8 +1,12 @@
 //! The card against the published examples, and against anything.
 
 mod card;
+mod chv;
 mod phonebook;
+mod records;
 mod toolkit;
+mod uicc;
+mod vpcd;
 
 /// Hex with spaces to octets.
 fn hex(text: &str) -> Vec<u8> {

@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use uicc::{
+    channel::{ChannelStatus, LINK_DROPPED, OpenChannel},
     files::{EF_ADN, Path},
-    proactive::{Envelope, ProactiveCommand, TerminalResponse, TimerAction, envelope},
+    proactive::{Envelope, Event, ProactiveCommand, TerminalResponse, TimerAction, envelope},
     tlv::MalformedTlv,
 };
 
@@ -64,20 +65,61 @@ fn published_commands_of_other_cards() {
         panic!("with a path of three levels");
     };
     assert_eq!(files, [Path { df: 0x5F3A, ef: 0x4F3A }]);
-    // The bearer independent protocol is the phone's own affair here (D-114).
-    for (octets, kind) in [
-        ("D027 8103014001 82028182 350103 39020578 470908696E7465726E6574 3C03021F90 3E05217F000001", 0x40),
-        ("D010 8103014301 82028121 B60548656C6C6F", 0x43),
-        ("D00C 8103014200 82028121 B701FF", 0x42),
-        ("D009 8103014100 82028121", 0x41),
-        ("D009 8103014400 82028182", 0x44),
-    ] {
-        let octets = hex(octets);
-        assert_eq!(ProactiveCommand::decode(&octets), Err(MalformedTlv::UnknownCommand { kind }));
-        let answer = TerminalResponse::to_unknown(&octets).expect("details");
-        assert_eq!((answer.command_type, answer.general_result), (kind, 0x31));
-    }
+    let unknown = hex("D009 8103012600 82028182");
+    assert_eq!(ProactiveCommand::decode(&unknown), Err(MalformedTlv::UnknownCommand { kind: 0x26 }));
+    let answer = TerminalResponse::to_unknown(&unknown).expect("details");
+    assert_eq!((answer.command_type, answer.general_result), (0x26, 0x31));
     assert_eq!(TerminalResponse::to_unknown(&hex("D003 820281")), None);
+}
+
+/// The bearer independent protocol: commands, answers and events.
+#[test]
+fn channels_as_published() {
+    let open = OpenChannel { buffer_octets: 0x0578, network: "internet".to_owned(), to: ([127, 0, 0, 1], 8080).into() };
+    for (command, octets) in [
+        (
+            ProactiveCommand::OpenChannel(open.clone()),
+            "D027 8103014001 82028182 350103 39020578 470908696E7465726E6574 3C03021F90 3E05217F000001",
+        ),
+        (ProactiveCommand::SendData { channel: 1, data: b"Hello".to_vec() }, "D010 8103014301 82028121 B60548656C6C6F"),
+        (ProactiveCommand::ReceiveData { channel: 1, octets: 0xFF }, "D00C 8103014200 82028121 B701FF"),
+        (ProactiveCommand::CloseChannel { channel: 1 }, "D009 8103014100 82028121"),
+        (ProactiveCommand::GetChannelStatus, "D009 8103014400 82028182"),
+    ] {
+        assert_eq!(command.encode(1), hex(octets), "{command:?}");
+        assert_eq!(ProactiveCommand::decode(&hex(octets)), Ok((1, command)));
+    }
+    let status = ChannelStatus { channel: 1, is_up: true, information: 0 };
+    let opened = TerminalResponse {
+        channel_status: Some(status),
+        buffer_octets: Some(0x0578),
+        ..TerminalResponse::to(1, &ProactiveCommand::OpenChannel(open), 0)
+    };
+    let got = TerminalResponse {
+        data: Some(b"OK".to_vec()),
+        data_length: Some(0),
+        ..TerminalResponse::to(1, &ProactiveCommand::ReceiveData { channel: 1, octets: 2 }, 0)
+    };
+    let sent = ProactiveCommand::SendData { channel: 1, data: Vec::new() };
+    let sent = TerminalResponse { data_length: Some(0xFF), ..TerminalResponse::to(1, &sent, 0) };
+    let asked = TerminalResponse::to(1, &ProactiveCommand::GetChannelStatus, 0);
+    let asked = TerminalResponse { channel_status: Some(status), ..asked };
+    for (response, octets) in [
+        (opened, "8103014001 82028281 830100 38028100 350103 39020578"),
+        (sent, "8103014301 82028281 830100 B701FF"),
+        (got, "8103014200 82028281 830100 B6024F4B B70100"),
+        (asked, "8103014400 82028281 830100 38028100"),
+    ] {
+        assert_eq!(response.encode(), hex(octets), "{response:?}");
+        assert_eq!(TerminalResponse::decode(&hex(octets)), Ok(response));
+    }
+    let available = Event::DataAvailable { status, octets: 16 };
+    let octets = hex("D6 0E 990109 82028281 B8028100 B70110");
+    assert_eq!(envelope::event_download(available), octets);
+    assert_eq!(envelope::decode(&octets), Ok(Envelope::Event(available)));
+    let dropped = Event::ChannelStatus(ChannelStatus { channel: 1, is_up: false, information: LINK_DROPPED });
+    assert_eq!(envelope::decode(&envelope::event_download(dropped)), Ok(Envelope::Event(dropped)));
+    assert!(envelope::decode(&hex("D6 07 990104 82028281")).is_err(), "an event that this card did not ask for");
 }
 
 #[test]
