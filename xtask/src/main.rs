@@ -49,6 +49,8 @@ enum Command {
     /// Kills processes of the `up` topology under load and accounts for every message
     #[command(disable_help_flag = true)]
     Faults(Passed),
+    /// How many short messages a full book takes, compact and plain
+    Compact,
     /// CPU per message, rates and latencies, written to docs/performance.md
     #[command(disable_help_flag = true)]
     Bench(Passed),
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
         Command::Up(passed) => shell::run_loadtest("up", passed.arguments()),
         Command::Down(passed) => shell::run_loadtest("down", passed.arguments()),
         Command::Faults(passed) => shell::run_loadtest("faults", passed.arguments()),
+        Command::Compact => test::compact(),
         Command::Bench(passed) => shell::run_loadtest("bench", passed.arguments()),
     };
     match outcome {

@@ -31,6 +31,13 @@ pub fn run(only: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// `cargo xtask compact`: the test that packs invented books, with what it prints.
+pub fn compact() -> Result<()> {
+    let test = ["books::a_full_book_takes_no_more_messages_than_it_may", "--exact", "--nocapture"];
+    let mut cargo = shell::cargo();
+    shell::check(cargo.args(["test", "--quiet", "--package", "link", "--test", "it", "--"]).args(test))
+}
+
 #[derive(Default)]
 struct Tally {
     passed: u32,

@@ -1,13 +1,14 @@
 //! A message of the second embodiment: octets to value and back (Tables 8 to 12, D-12 to D-17, D-20, D-21).
 //!
 //! The decoder needs the monitor table, for records carry no length of their own. The two types with records of that
-//! kind are built with [`crate::backup::Builder`] and [`crate::restore::Builder`], which keep to a size limit; all
-//! others are small and have [`Message::encode`] alone.
+//! kind are built with [`crate::backup::Builder`] and [`crate::restore::Builder`], which keep to a size limit, or with
+//! [`crate::compact::Builder`]; all others are small and have [`Message::encode`] alone. The compact types 10 and 11 are
+//! another way to write types 1 and 3: they are read as these, and [`Message::encode`] does not write them.
 
 use bytes::Bytes;
 
 use crate::{
-    addressable,
+    addressable, compact,
     configuration::{self, ConfigurationItem},
     monitor::MonitorTable,
     pid::{MessageType, Pid},
@@ -25,11 +26,11 @@ pub use crate::{
 /// Any message that the card or the centre sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// Table 8. `refused`: an unknown monitor index ended the cutting into records (D-17).
+    /// Table 8, or its compact form (type 10). `refused`: an unknown monitor index ended the cutting into records (D-17).
     Backup { records: Vec<Record>, checksum: PartialChecksum, refused: Option<RefusedTail> },
     /// Table 9.
     BackupAcknowledgement { records: Vec<AckRecord> },
-    /// Table 10. `refused` as for backup.
+    /// Table 10, or its compact form (type 11). `refused` as for backup.
     Restore { records: Vec<Record>, refused: Option<RefusedTail> },
     /// Table 11.
     RestoreAcknowledgement { records: Vec<FileResult> },
@@ -53,14 +54,17 @@ pub enum MalformedMessage {
     Empty,
     #[error("first octet {first:02X} is no PID of the second embodiment (08 to 5F)")]
     NotSecondEmbodiment { first: u8 },
-    #[error("message type {message_type:?} is not supported")]
-    UnsupportedType { message_type: MessageType },
     #[error("checksum of {octets} octets announced in a {message_type:?} message, supported: at most {supported}")]
     UnsupportedChecksumLength { message_type: MessageType, octets: u8, supported: u8 },
     #[error("{actual} octets after the PID, too few for the announced checksum of {expected}")]
     ChecksumTruncated { expected: usize, actual: usize },
     #[error("no record, expected at least one")]
     NoRecords,
+    #[error("format {format:02X} of a compact message, expected 01")]
+    UnsupportedFormat { format: u8 },
+    /// `record` and `bit` (of the stream after the format octet) count from 0.
+    #[error("record {record} of a compact message has {what} at bit {bit}")]
+    CompactStream { record: usize, bit: usize, what: &'static str },
     /// `record` counts from 0.
     #[error("record {record} has {actual} octets, expected at least {expected}")]
     Truncated { record: usize, expected: usize, actual: usize },
@@ -72,11 +76,13 @@ impl MalformedMessage {
     pub fn reason(&self) -> Reason {
         match self {
             Self::NotSecondEmbodiment { .. }
-            | Self::UnsupportedType { .. }
+            | Self::UnsupportedFormat { .. }
             | Self::UnsupportedChecksumLength { .. } => Reason::Unsupported,
-            Self::Empty | Self::ChecksumTruncated { .. } | Self::NoRecords | Self::Truncated { .. } => {
-                Reason::Malformed
-            }
+            Self::Empty
+            | Self::ChecksumTruncated { .. }
+            | Self::NoRecords
+            | Self::CompactStream { .. }
+            | Self::Truncated { .. } => Reason::Malformed,
         }
     }
 }
@@ -91,7 +97,7 @@ impl Message {
         let pid = Pid::from_octet(first).ok_or(MalformedMessage::NotSecondEmbodiment { first })?;
         check_checksum_length(pid)?;
         match pid.message_type {
-            MessageType::Backup => decode_backup(body, usize::from(pid.checksum_octets), monitor),
+            MessageType::Backup | MessageType::CompactBackup => decode_backup(body, pid, monitor),
             MessageType::BackupAcknowledgement => {
                 let records = fixed_records(body, |[monitor_index, record_number, result]| AckRecord {
                     monitor_index,
@@ -100,8 +106,8 @@ impl Message {
                 })?;
                 some(records).map(|records| Self::BackupAcknowledgement { records })
             }
-            MessageType::Restore => {
-                let (records, refused) = record::decode(Bytes::copy_from_slice(body), monitor)?;
+            MessageType::Restore | MessageType::CompactRestore => {
+                let (records, refused) = decode_records(body, pid.message_type, monitor)?;
                 Ok(Self::Restore { records, refused })
             }
             MessageType::RestoreAcknowledgement => some(fixed_records(body, FileResult::from_octets)?)
@@ -127,9 +133,6 @@ impl Message {
             MessageType::Error => {
                 some(fixed_records(body, FileResult::from_octets)?).map(|records| Self::Error { records })
             }
-            MessageType::CompactBackup | MessageType::CompactRestore => {
-                Err(MalformedMessage::UnsupportedType { message_type: pid.message_type })
-            }
         }
     }
 
@@ -148,7 +151,7 @@ impl Message {
         }
     }
 
-    /// The octets. Records of backup and restore are written as they are: the builders are what trims and limits.
+    /// The octets, never compact. Records of backup and restore are written as they are: the builders are what trims and limits.
     /// What an unknown index or CID refused is not written again, nor what of an addressed record lies beyond the last data
     /// offset.
     #[must_use]
@@ -190,13 +193,26 @@ fn check_checksum_length(pid: Pid) -> Result<(), MalformedMessage> {
     Ok(())
 }
 
-fn decode_backup(body: &[u8], checksum_octets: usize, monitor: &MonitorTable) -> Result<Message, MalformedMessage> {
+fn decode_backup(body: &[u8], pid: Pid, monitor: &MonitorTable) -> Result<Message, MalformedMessage> {
+    let checksum_octets = usize::from(pid.checksum_octets);
     let truncated = MalformedMessage::ChecksumTruncated { expected: checksum_octets, actual: body.len() };
     let records_end = body.len().checked_sub(checksum_octets).ok_or(truncated)?;
     let (records, checksum) = body.split_at(records_end);
     let checksum = PartialChecksum::from_octets(checksum).ok_or(truncated)?;
-    let (records, refused) = record::decode(Bytes::copy_from_slice(records), monitor)?;
+    let (records, refused) = decode_records(records, pid.message_type, monitor)?;
     Ok(Message::Backup { records, checksum, refused })
+}
+
+/// What is between PID and checksum.
+fn decode_records(
+    octets: &[u8],
+    message_type: MessageType,
+    monitor: &MonitorTable,
+) -> Result<(Vec<Record>, Option<RefusedTail>), MalformedMessage> {
+    match message_type {
+        MessageType::CompactBackup | MessageType::CompactRestore => compact::decode(octets, monitor),
+        _ => record::decode(Bytes::copy_from_slice(octets), monitor),
+    }
 }
 
 /// Cuts `body` into records of `N` octets; nothing may be left over.

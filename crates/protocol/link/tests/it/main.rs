@@ -1,5 +1,7 @@
 //! The codec against the vectors of section 15, clause by clause, and against any octets.
 
+mod books;
+mod compact;
 mod configuration;
 mod frame;
 mod messages;

@@ -105,7 +105,7 @@ fn every_message_vector_is_read_and_written_octet_for_octet() {
 }
 
 #[test]
-fn every_type_that_is_coded_has_a_vector() {
+fn every_type_that_a_message_is_read_as_has_a_vector() {
     let with_vector: Vec<MessageType> = messages().iter().map(|(_, _, message)| message.message_type()).collect();
     for message_type in MessageType::ALL {
         let compact = matches!(message_type, MessageType::CompactBackup | MessageType::CompactRestore);
