@@ -10,6 +10,7 @@ pub mod config;
 pub mod item;
 mod lively;
 mod metrics;
+mod pace;
 pub mod plant;
 mod reassembly;
 pub mod replies;
@@ -33,6 +34,7 @@ use crate::{
     after::After,
     batch::Processor,
     metrics::Metrics,
+    pace::{Pace, Turn},
     replies::Launchers,
     service::{Service, Shards},
     worker::Worker,
@@ -67,15 +69,16 @@ pub async fn start(
         parts_max: config.parts_max,
     });
     let (after, mut tasks) = After::start(processor.clone(), queue, launchers, config.resume_waiting);
-    let (shards, workers) = start_workers(&config, &processor, &after);
+    let pace = Pace::new(config.workers.max(1));
+    let (shards, workers) = start_workers(&config, &processor, &after, &pace);
     let readiness = rpc::Readiness::new(false);
     readiness.set(processor.store.ping().await.is_ok());
-    let service = Service { processor: processor.clone(), shards: shards.clone(), after };
+    let service = Service { processor: processor.clone(), shards: shards.clone(), after, pace: pace.clone() };
     let server = InboundDataServer::new(service).max_decoding_message_size(rpc::MESSAGE_OCTETS_MAX);
     let routes = tonic::service::Routes::new(server);
     let running = rpc::serve_when_ready(config.server.clone(), routes, readiness.clone(), stop.clone()).await?;
     let idle = [
-        tokio::spawn(sweep::watch(processor.clone(), readiness.clone(), stop.clone())),
+        tokio::spawn(sweep::watch(processor.clone(), pace, readiness.clone(), stop.clone())),
         tokio::spawn(sweep::run(processor, shards, config, stop)),
     ];
     let (address, server) = (running.address, running.task);
@@ -106,14 +109,20 @@ fn balancer(endpoints: &rpc::EndpointsConfig, stop: &CancellationToken) -> anyho
     Ok(Some(rpc::Balancer::new(endpoints.clone(), stop.clone())?))
 }
 
-fn start_workers(config: &Config, processor: &Arc<Processor>, after: &After) -> (Shards, Vec<JoinHandle<()>>) {
-    let worker = |_| {
+fn start_workers(
+    config: &Config,
+    processor: &Arc<Processor>,
+    after: &After,
+    pace: &Arc<Pace>,
+) -> (Shards, Vec<JoinHandle<()>>) {
+    let worker = |worker| {
         let (sender, waiting) = mpsc::channel(config.waiting_max.max(1));
         let worker = Worker {
             processor: processor.clone(),
             after: after.clone(),
             batch_max: config.batch_max.max(1),
             retry_after: config.retry_after,
+            turn: Turn { pace: pace.clone(), worker },
         };
         (sender, tokio::spawn(worker.run(waiting)))
     };

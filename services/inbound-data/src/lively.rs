@@ -1,10 +1,11 @@
 //! The results of one edge's stream, with signs of life between them.
 //!
 //! A commit may take long, and so may every other replica's on the same database: that is no reason for an edge to leave
-//! this replica and have its messages done twice. What nobody answers in time ends by the edge's own deadline.
+//! this replica and have its messages done twice. A replica whose own worker is stuck gives no sign, and is left.
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -17,22 +18,26 @@ use tokio::{
 use tokio_stream::Stream;
 use tonic::Status;
 
+use crate::pace::Pace;
+
 /// Between two signs of life; edges leave a replica that is silent for a second.
 const BEAT: Duration = Duration::from_millis(250);
 
-/// Results as they come; a batch without results when there were none for a while. Ends with its senders.
+/// Results as they come; a batch without results when there were none for a while and the workers get on. Ends with its
+/// senders.
 pub struct Lively {
     results: mpsc::Receiver<Result<IngestResults, Status>>,
     beat: Interval,
+    pace: Arc<Pace>,
 }
 
 impl Lively {
-    pub fn new(results: mpsc::Receiver<Result<IngestResults, Status>>) -> Self {
+    pub fn new(results: mpsc::Receiver<Result<IngestResults, Status>>, pace: Arc<Pace>) -> Self {
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first tick of an interval comes at once.
         beat.reset();
-        Self { results, beat }
+        Self { results, beat, pace }
     }
 }
 
@@ -40,12 +45,15 @@ impl Stream for Lively {
     type Item = Result<IngestResults, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.results.poll_recv(context) {
-            Poll::Pending => self.beat.poll_tick(context).map(|_| Some(Ok(IngestResults::default()))),
-            Poll::Ready(result) => {
-                self.beat.reset();
-                Poll::Ready(result)
+        if let Poll::Ready(result) = self.results.poll_recv(context) {
+            self.beat.reset();
+            return Poll::Ready(result);
+        }
+        while self.beat.poll_tick(context).is_ready() {
+            if !self.pace.is_stuck() {
+                return Poll::Ready(Some(Ok(IngestResults::default())));
             }
         }
+        Poll::Pending
     }
 }

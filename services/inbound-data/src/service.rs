@@ -24,6 +24,7 @@ use crate::{
     batch::Processor,
     item::{Item, Received},
     lively::Lively,
+    pace::Pace,
 };
 
 /// Counters that one IP link gets for its way down (D-114).
@@ -57,6 +58,7 @@ pub struct Service {
     pub processor: Arc<Processor>,
     pub shards: Shards,
     pub after: After,
+    pub pace: Arc<Pace>,
 }
 
 #[tonic::async_trait]
@@ -66,7 +68,7 @@ impl InboundData for Service {
     async fn ingest(&self, request: Request<Streaming<IngestBatch>>) -> Result<Response<Self::IngestStream>, Status> {
         let (answers, results) = mpsc::channel(RESULTS_MAX);
         tokio::spawn(receive(request.into_inner(), self.shards.clone(), Arc::new(answers)));
-        Ok(Response::new(Lively::new(results)))
+        Ok(Response::new(Lively::new(results, self.pace.clone())))
     }
 
     async fn report_delivery(

@@ -7,10 +7,12 @@ use domain::identity::Timestamp;
 use store::StoreError;
 use tokio_util::sync::CancellationToken;
 
-use crate::{batch::Processor, config::Config, item::Item, service::Shards};
+use crate::{batch::Processor, config::Config, item::Item, pace::Pace, service::Shards};
 
 /// Between two questions whether the store takes writes.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// A store that takes longer to answer is not ready.
+const PING_MAX: Duration = Duration::from_secs(2);
 
 /// One round; also for tests.
 pub async fn sweep(processor: &Processor, shards: &Shards, config: &Config) -> Result<(), StoreError> {
@@ -44,11 +46,17 @@ pub async fn run(processor: Arc<Processor>, shards: Shards, config: Config, stop
     }
 }
 
-/// Ready while the store takes synchronous writes.
-pub async fn watch(processor: Arc<Processor>, readiness: rpc::Readiness, stop: CancellationToken) {
+/// Ready while the store takes synchronous writes and the workers get on.
+pub(crate) async fn watch(
+    processor: Arc<Processor>,
+    pace: Arc<Pace>,
+    readiness: rpc::Readiness,
+    stop: CancellationToken,
+) {
     let looks = async {
         loop {
-            readiness.set(processor.store.ping().await.is_ok());
+            let answer = tokio::time::timeout(PING_MAX, processor.store.ping()).await;
+            readiness.set(matches!(answer, Ok(Ok(()))) && !pace.is_stuck());
             tokio::time::sleep(PING_INTERVAL).await;
         }
     };

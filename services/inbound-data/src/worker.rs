@@ -19,6 +19,7 @@ use crate::{
     after::After,
     batch::{Attempt, Memory, Processor},
     item::{Answer, Item, Outbox, Received},
+    pace::Turn,
     plant,
 };
 
@@ -30,6 +31,7 @@ pub struct Worker {
     pub after: After,
     pub batch_max: usize,
     pub retry_after: Duration,
+    pub turn: Turn,
 }
 
 impl Worker {
@@ -46,7 +48,9 @@ impl Worker {
                 continue;
             }
             self.processor.metrics.batch_messages.record(u32::try_from(batch.len()).unwrap_or(u32::MAX));
+            self.turn.begins();
             self.process(std::mem::take(&mut batch)).await;
+            self.turn.ends();
         }
     }
 

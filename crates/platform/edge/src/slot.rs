@@ -17,7 +17,7 @@ pub struct Slot {
     pub name: String,
     /// This process.
     pub owner: String,
-    /// How long a lease lasts; renewed after a sixth of it.
+    /// How long a lease lasts; renewed after a tenth of it.
     pub ttl: Duration,
     /// What an orderly unbind may take, [`unbind_after`] a drain: it begins so long before the lease expires.
     pub unbind: Duration,
@@ -29,7 +29,7 @@ pub fn unbind_after(drain: Duration) -> Duration {
     drain + Duration::from_secs(1)
 }
 
-/// The shortest lease that leaves time for one attempt to renew it, a second one that goes unanswered, and the unbind.
+/// The shortest lease that leaves time for one attempt to renew it that goes unanswered, a second one, and the unbind.
 #[must_use]
 pub fn ttl_min(drain: Duration) -> Duration {
     (unbind_after(drain) * 3).div_f64(2.0)
@@ -44,7 +44,7 @@ where
 {
     let Some(slot) = slot else { return run(stop.clone()).await };
     while !stop.is_cancelled() {
-        let Some(expires) = slot.acquire().await else {
+        let Asked::Held(expires) = slot.acquire().await else {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(slot.ttl / 3) => continue,
@@ -71,33 +71,52 @@ where
     }
 }
 
+/// What comes of asking for a lease.
+enum Asked {
+    /// Ours until then by our clock, counted from before the call.
+    Held(Instant),
+    Anothers,
+    Unanswered,
+}
+
 impl Slot {
-    /// When the lease expires by our clock, counted from before the call; `None`: another holds it, or no answer.
-    async fn acquire(&self) -> Option<Instant> {
+    async fn acquire(&self) -> Asked {
         let asked = Instant::now();
-        let channel = self.registry.least_loaded()?;
+        let Some(channel) = self.registry.least_loaded() else { return Asked::Unanswered };
         let ttl_millis = u32::try_from(self.ttl.as_millis()).unwrap_or(u32::MAX);
         let lease = AcquireLeaseRequest { name: self.name.clone(), owner: self.owner.clone(), ttl_millis };
         let mut client = EdgeRegistryClient::new(channel);
-        match timeout(self.ttl / 6, client.acquire_lease(Request::new(lease))).await {
-            Ok(Ok(reply)) => reply.into_inner().held.then_some(asked + self.ttl),
+        match timeout(self.attempt(), client.acquire_lease(Request::new(lease))).await {
+            Ok(Ok(reply)) if reply.get_ref().held => Asked::Held(asked + self.ttl),
+            Ok(Ok(_)) => Asked::Anothers,
             Ok(Err(error)) => {
                 tracing::warn!(slot = self.name, %error, "bind slot: no answer of the application server");
-                None
+                Asked::Unanswered
             }
-            Err(_) => None,
+            Err(_) => Asked::Unanswered,
         }
     }
 
-    /// Renews until that fails and the lease is about to expire.
+    /// What one attempt may take.
+    fn attempt(&self) -> Duration {
+        self.ttl / 10
+    }
+
+    /// Renews until another has it; after no answer again soon, as long as another attempt leaves time for the unbind.
     async fn keep(&self, mut expires: Instant) {
+        let (renew_after, retry_after) = (self.ttl / 10, self.ttl / 40);
+        let mut pause = renew_after;
         loop {
-            sleep(self.ttl / 6).await;
-            match self.acquire().await {
-                Some(renewed) => expires = renewed,
-                None if Instant::now() + self.unbind + self.ttl / 3 >= expires => return,
-                None => {}
-            }
+            sleep(pause).await;
+            pause = match self.acquire().await {
+                Asked::Held(renewed) => {
+                    expires = renewed;
+                    renew_after
+                }
+                Asked::Anothers => return,
+                Asked::Unanswered if Instant::now() + retry_after + self.attempt() + self.unbind > expires => return,
+                Asked::Unanswered => retry_after,
+            };
         }
     }
 

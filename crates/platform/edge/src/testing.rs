@@ -31,18 +31,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits until `holds`, at most ten seconds.
+/// Waits until `holds`, at most half a minute.
 ///
 /// # Panics
 /// When it does not come true.
 pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..2000 {
+    for _ in 0..6000 {
         if holds() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    panic!("not within ten seconds: {what}");
+    panic!("not within half a minute: {what}");
 }
 
 /// Settings of a link to a double, with short pauses.
@@ -427,6 +427,8 @@ struct RegistryState {
     leases: Mutex<HashMap<String, String>>,
     /// Renewals of this owner fail.
     refused: Mutex<Option<String>>,
+    /// So many calls for leases get no answer.
+    unanswered: Mutex<u32>,
 }
 
 impl FakeRegistry {
@@ -460,6 +462,19 @@ impl FakeRegistry {
     }
 }
 
+impl FakeRegistry {
+    /// The next `calls` for a lease get no answer.
+    pub fn fail(&self, calls: u32) {
+        *lock(&self.state.unanswered) = calls;
+    }
+
+    /// How many of them are left.
+    #[must_use]
+    pub fn failures_left(&self) -> u32 {
+        *lock(&self.state.unanswered)
+    }
+}
+
 struct FakeEdgeRegistry(Arc<RegistryState>);
 
 #[tonic::async_trait]
@@ -469,6 +484,15 @@ impl EdgeRegistry for FakeEdgeRegistry {
         request: Request<centre::AcquireLeaseRequest>,
     ) -> Result<Response<centre::AcquireLeaseResponse>, Status> {
         let centre::AcquireLeaseRequest { name, owner, .. } = request.into_inner();
+        let is_unanswered = {
+            let mut left = lock(&self.0.unanswered);
+            let is_one_left = *left > 0;
+            *left = left.saturating_sub(1);
+            is_one_left
+        };
+        if is_unanswered {
+            return Err(Status::unavailable("not now"));
+        }
         let is_refused = lock(&self.0.refused).as_ref() == Some(&owner);
         let mut leases = lock(&self.0.leases);
         if !is_refused {

@@ -325,8 +325,9 @@ pub trait ApplicationStore: Send + Sync {
     /// Sessions of an IP edge; answers devices whose newer session is elsewhere.
     async fn register_sessions(&self, sessions: &SessionUpdate) -> Result<Vec<DeviceId>>;
     async fn locate_sessions(&self, devices: &[DeviceId]) -> Result<HashMap<DeviceId, String>>;
-    /// Removes at most `limit` rows from before that time, oldest first as far as is cheap; how many, 0: none are left.
-    /// Postgres drops a day of journal or billing at once, whatever it holds, and answers its planner's estimate.
+    /// Removes about `limit` rows from before that time, oldest first as far as is cheap; how many, 0: none are left.
+    /// Postgres drops a day of journal or billing at once, whatever it holds, and answers its planner's estimate; it walks
+    /// the table of actions block by block, from call to call.
     async fn expire(&self, what: Expiring, before: Timestamp, limit: u32) -> Result<u64>;
     /// From when on the journal is whole; `None`: nothing of it was removed yet.
     async fn journal_from(&self) -> Result<Option<Timestamp>>;

@@ -150,12 +150,17 @@ async fn a_bind_slot_belongs_to_one_process_at_a_time() {
         let mut config = config(vec![settings], &data);
         config.application_server = registry.endpoints();
         config.instance = instance.to_owned();
-        config.slot_ttl = Duration::from_millis(300);
+        (config.slot_ttl, config.drain) = (Duration::from_secs(3), Duration::from_millis(100));
         let stop = CancellationToken::new();
         runs.push((stop.clone(), inbound_smpp::start(config, stop).await.expect("started")));
         smsc.wait_bound(1).await;
     }
     assert_eq!(registry.holder("smsc/0").as_deref(), Some("one"));
+    // A moment without an application server costs nothing, ...
+    registry.fail(4);
+    eventually("they were tried", || registry.failures_left() == 0).await;
+    assert_eq!((smsc.closed().len(), registry.holder("smsc/0").as_deref()), (0, Some("one")));
+    // ... but what another may have is given up at once.
     registry.refuse("one");
     eventually("the slot moved", || registry.holder("smsc/0").as_deref() == Some("two")).await;
     eventually("one unbound", || smsc.closed().len() == 1 && smsc.peers().len() == 1).await;

@@ -15,20 +15,30 @@ const HELD: u64 = 1_000_000;
 
 fn config() -> BatchClientConfig {
     let millis = Duration::from_millis;
-    let (progress, rotate_after, deadline) = (millis(1000), millis(100), millis(30_000));
+    let (progress, rotate_after, deadline) = (millis(4000), millis(100), millis(60_000));
     BatchClientConfig { progress, rotate_after, deadline, ..BatchClientConfig::default() }
 }
 
-/// Calls until the end of the span; each answer must come within `progress`, the held message notwithstanding.
-async fn go_on(client: &rpc::stream::BatchClient<rpc::stream::Ingest>, span: Duration) {
-    let begun = Instant::now();
+/// Long enough for a busy machine, shorter than the deadline of a call.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Calls as long as `goes_on`; all are answered, the held message notwithstanding.
+async fn go_on_while(client: &rpc::stream::BatchClient<rpc::stream::Ingest>, mut goes_on: impl FnMut() -> bool) {
     let mut next = 1;
-    while begun.elapsed() < span {
-        let calls = call_all(client, next..next + 10, 10);
-        timeout(Duration::from_secs(1), calls).await.expect("the stream sends on");
-        next += 10;
-        tokio::task::yield_now().await;
-    }
+    let calls = async {
+        while goes_on() {
+            call_all(client, next..next + 10, 10).await;
+            next += 10;
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, calls).await.expect("the stream sends on");
+}
+
+/// Calls for a while, in which a stream of `config` grows old several times over.
+async fn go_on(client: &rpc::stream::BatchClient<rpc::stream::Ingest>) {
+    let begun = Instant::now();
+    go_on_while(client, || begun.elapsed() < Duration::from_millis(700)).await;
 }
 
 #[tokio::test]
@@ -42,12 +52,12 @@ async fn a_message_that_is_never_answered_holds_no_other_when_its_stream_is_old(
         async move { client.call(7, message(HELD)).await }
     });
     until("it is there", || servers[0].counting.count() == 1).await;
-    go_on(&client, Duration::from_millis(700)).await;
+    go_on(&client).await;
     assert_eq!(servers[0].counting.seen.lock().expect("lock")[&HELD], 1, "its stream waits for it");
     servers[0].counting.held.store(0, Ordering::SeqCst);
     // When the old stream's time is up the message is sent again, and answered now.
-    go_on(&client, Duration::from_millis(700)).await;
-    timeout(Duration::from_secs(5), held).await.expect("answered").expect("no panic").expect("an answer");
+    go_on_while(&client, || !held.is_finished()).await;
+    held.await.expect("no panic").expect("an answer");
     assert_eq!(servers[0].counting.seen.lock().expect("lock")[&HELD], 2);
     stop.cancel();
 }
@@ -60,12 +70,12 @@ async fn a_message_past_its_deadline_does_not_hold_its_stream() {
     let config = BatchClientConfig { deadline: Duration::from_millis(50), ..config() };
     let client = client(&servers, config, &stop).await;
     assert_eq!(client.call(7, message(HELD)).await.err(), Some(Unanswered::Deadline));
-    let begun = Instant::now();
+    // Several times the age at which a stream is renewed; on a busy machine some calls may be late themselves.
     let mut answered = 0;
-    while begun.elapsed() < Duration::from_millis(500) {
+    for _ in 0..400 {
         answered += u32::from(client.call(7, message(1)).await.is_ok());
     }
-    assert!(answered > 50, "{answered} answered");
+    assert!(answered > 200, "{answered} of 400 answered");
     stop.cancel();
 }
 
@@ -83,7 +93,7 @@ async fn once_means_that_what_may_have_arrived_is_reported_and_not_sent_again() 
         async move { client.call(7, message(HELD)).await }
     });
     until("it is there", || servers.iter().any(|server| server.counting.count() == 1)).await;
-    go_on(&client, Duration::from_millis(1500)).await;
+    go_on_while(&client, || !held.is_finished()).await;
     assert_eq!(held.await.expect("no panic").err(), Some(Unanswered::Unknown));
     // Lost with its replica.
     servers[0].counting.is_silent.store(true, Ordering::SeqCst);

@@ -1,7 +1,4 @@
--- Retention (D-126). Block ranges: rows end in the order of time, and an entry per ended row would cost every message.
-CREATE INDEX outbound_action_ended ON outbound_action USING brin (due) WITH (autosummarize = on, pages_per_range = 32);
-
--- One bounded step: drops the oldest day of one parent that lies wholly before `before`; when there is none, deletes at most
+-- Retention (D-126). One bounded step: drops the oldest day of one parent that lies wholly before `before`; when there is none, deletes at most
 -- `rows_max` such rows from the rest. Answers how many rows went (of a day: the planner's estimate, at least 1). What went
 -- of the journal is remembered: from there on books can be shown as of earlier times.
 CREATE FUNCTION simvault_expire(parent text, before timestamptz, rows_max integer) RETURNS bigint

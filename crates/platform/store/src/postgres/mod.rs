@@ -15,7 +15,10 @@ mod retention;
 mod times;
 mod tls;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
 
 use crate::{Result, StoreConfig, StoreError, migrate};
 use pool::{Connection, Pool};
@@ -30,6 +33,8 @@ pub struct PostgresStore {
     writers: Pool,
     readers: Pool,
     partitions: tokio::task::JoinHandle<()>,
+    /// The block of ended actions at which their removal goes on.
+    expired_to: AtomicI64,
 }
 
 impl PostgresStore {
@@ -49,7 +54,7 @@ impl PostgresStore {
         let version = found.first().map_or(Ok(None), |row| columns::get::<Option<i32>>(row, 0))?;
         migrate::accept(version.unwrap_or(0))?;
         let partitions = tokio::spawn(keep_partitions(writers.clone()));
-        Ok(Arc::new(Self { writers, readers, partitions }))
+        Ok(Arc::new(Self { writers, readers, partitions, expired_to: AtomicI64::new(0) }))
     }
 
     async fn write_readiness(&self) -> Result<()> {
