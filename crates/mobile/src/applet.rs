@@ -3,6 +3,7 @@
 //! [`first`], [`second`] and [`third`] are the embodiments; [`CardApplet`] is whichever the card has, or the place where one
 //! is installed over the air. The first and the third share `carrier` (the way out) and `inbox` (EF_SMS, the way in).
 
+pub mod asynchronous;
 mod carrier;
 pub mod first;
 mod inbox;
@@ -22,7 +23,10 @@ use uicc::{
 };
 
 pub use install::install_message;
-pub use second::{BackupApplet, MENU_RESTORE, default_monitor_table, memory};
+pub use second::{
+    BackupApplet, MENU_BACKUP, MENU_BACKUP_ASK, MENU_BACKUP_ASYNCHRONOUS, MENU_BACKUP_NORMAL, MENU_RESTORE,
+    default_monitor_table, memory,
+};
 
 use memory::{Configuration, Counts, Route};
 
@@ -115,6 +119,13 @@ impl CardApplet {
             Self::Second(applet) => applet.eeprom().counts,
             Self::Third(applet) => applet.eeprom().counts,
         }
+    }
+
+    /// Backups in blocks that the centre has ended with success; only the second embodiment makes any.
+    #[must_use]
+    pub fn backups_completed(&self) -> u64 {
+        let Self::Second(applet) = self else { return 0 };
+        applet.eeprom().asynchronous.completed
     }
 
     fn installed(&mut self) -> Option<&mut dyn Applet> {

@@ -107,6 +107,10 @@ pub struct Statistics {
     pub errors_received: u64,
     /// Records left to the database checksum after all repeats (D-36).
     pub records_given_up: u64,
+    /// Asynchronous backups that the centre has ended with success.
+    pub backups_completed: u64,
+    /// The longest time for which the phone was busy with its card's short messages without a pause (AS-GN-02).
+    pub longest_blocked: Duration,
 }
 
 /// The files of a new card.

@@ -8,6 +8,7 @@ mod contacts;
 mod copies;
 mod interface;
 mod station;
+mod timers;
 
 pub use applet::Profile;
 pub use contacts::ContactError;

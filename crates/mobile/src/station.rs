@@ -18,6 +18,7 @@ use crate::{
     applet::{CardApplet, Profile, Provisioning, first, memory::Route, second, third},
     copies::{COPIED, Copies},
     interface::{Input, Output, StationConfig, Statistics, personalised},
+    timers::{Busy, Timers},
 };
 
 /// A mobile station: phone and card.
@@ -41,6 +42,10 @@ pub struct Station {
     submit: Option<Outstanding>,
     reference: u8,
     statistics: Statistics,
+    timers: Timers,
+    busy: Busy,
+    /// What the user does with the next texts: agrees, or goes back. Beyond them: agrees.
+    answers: VecDeque<bool>,
 }
 
 /// A short message that the phone has sent for its card.
@@ -71,6 +76,10 @@ const OUTPUTS_MAX: usize = 64;
 const FETCHES_MAX: usize = 32;
 /// General results (TS 51.014 12.12).
 const PERFORMED: u8 = 0x00;
+/// The user went one step back.
+const BACKWARD_MOVE: u8 = 0x11;
+/// No such timer, or it does not run.
+const TIMER_CONTRADICTED: u8 = 0x24;
 const NOT_CAPABLE: u8 = 0x30;
 const SMS_RP_ERROR: u8 = 0x35;
 
@@ -106,6 +115,9 @@ impl Station {
             submit: None,
             reference: 0,
             statistics: Statistics::default(),
+            timers: Timers::default(),
+            busy: Busy::default(),
+            answers: VecDeque::new(),
         };
         station.start(Duration::ZERO);
         station
@@ -116,6 +128,11 @@ impl Station {
         self.now = now;
         if let Some(late) = self.submit.take_if(|submit| now >= submit.until) {
             self.answered(&late, false);
+        }
+        while self.in_service
+            && let Some((timer_id, elapsed)) = self.timers.expired(now)
+        {
+            self.exchange(&command::envelope(&envelope::timer_expiration(timer_id, elapsed)));
         }
         match input {
             Input::PowerOn if !self.is_on => {
@@ -131,6 +148,8 @@ impl Station {
                 self.in_service = false;
                 self.is_setting_up_call = false;
                 self.submit = None;
+                self.timers = Timers::default();
+                self.busy.ends(now);
                 self.outputs.clear();
             }
             _ if !self.in_service => {}
@@ -160,11 +179,17 @@ impl Station {
         self.outputs.pop_front()
     }
 
-    /// When [`Input::Tick`] is due: a poll, or the end of the wait for the network. `None` while switched off.
+    /// What the user will do with the next text that asks: agree, or go back. Without a word the user agrees.
+    pub fn user_will(&mut self, agrees: bool) {
+        self.answers.push_back(agrees);
+    }
+
+    /// When [`Input::Tick`] is due: a poll, a timer of the card, or the end of the wait for the network. `None` while switched off.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Duration> {
         let answer = self.submit.as_ref().map_or(Duration::MAX, |submit| submit.until);
-        self.in_service.then_some(self.next_poll.min(answer))
+        let timer = self.timers.next().unwrap_or(Duration::MAX);
+        self.in_service.then_some(self.next_poll.min(answer).min(timer))
     }
 
     /// Anything queued, unsent or unacknowledged, or a restore under way.
@@ -232,6 +257,8 @@ impl Station {
     pub fn statistics(&self) -> Statistics {
         let counts = self.card.applet.counts();
         Statistics {
+            backups_completed: self.card.applet.backups_completed(),
+            longest_blocked: self.busy.longest,
             records_backed_up: counts.records_backed_up,
             records_restored: counts.records_restored,
             errors_received: counts.errors_received,
@@ -333,11 +360,13 @@ impl Station {
         match &command {
             ProactiveCommand::SendShortMessage { tpdu, .. } => {
                 self.send(tpdu);
+                self.busy.begins(self.now);
                 if !self.config.immediate_result {
                     let (reference, until) = (self.reference, self.now + SUBMIT_WAIT);
                     self.submit = Some(Outstanding { reference, command, number, until });
                     return None;
                 }
+                self.busy.ends(self.now);
                 self.statistics.sms_sent += 1;
             }
             ProactiveCommand::PollInterval(wanted) => {
@@ -348,7 +377,17 @@ impl Station {
                 files.iter().for_each(|path| self.read_copy(*path));
                 self.statistics.refreshes += 1;
             }
-            ProactiveCommand::DisplayText { text } => self.output(Output::Display(text.clone())),
+            ProactiveCommand::DisplayText { text } => {
+                self.output(Output::Display(text.clone()));
+                if self.answers.pop_front() == Some(false) {
+                    result = BACKWARD_MOVE;
+                }
+            }
+            ProactiveCommand::TimerManagement { timer_id, action } => {
+                if !self.timers.manage(*timer_id, *action, self.now) {
+                    result = TIMER_CONTRADICTED;
+                }
+            }
             ProactiveCommand::SetUpMenu { .. } | ProactiveCommand::MoreTime => {}
             _ => result = NOT_CAPABLE,
         }
@@ -393,6 +432,7 @@ impl Station {
 
     /// TERMINAL RESPONSE to SEND SHORT MESSAGE, and whatever the card then wants.
     fn answered(&mut self, submit: &Outstanding, ok: bool) {
+        self.busy.ends(self.now);
         if ok {
             self.statistics.sms_sent += 1;
         } else {

@@ -1,6 +1,9 @@
 //! The virtual mobile station against the vectors of the specification, driven by hand-fed time.
 
 mod applet;
+mod asynchronous;
+mod asynchronous_centre;
+mod asynchronous_phone;
 mod backup;
 mod buffers;
 mod centre;

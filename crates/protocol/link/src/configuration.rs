@@ -101,7 +101,7 @@ pub enum Item {
     },
     /// Status events from the first record in the outbound buffer to sending (D-35).
     RetryPreset(u8),
-    /// Delay in the unit of the asynchronous mode's settings.
+    /// Mode: bits 2 and 1 the variant, bits 8 to 5 hours from one backup to the next; delay in seconds.
     Asynchronous {
         mode: u8,
         blocks_per_message: u8,

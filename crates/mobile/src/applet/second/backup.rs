@@ -23,7 +23,8 @@ pub(super) type SentRecords = Vec<(Key, u16)>;
 impl BackupApplet {
     /// S2801 to S2803: queues an event for each monitor row that covers the record.
     pub(super) fn record_changed(&mut self, path: Path, record_number: u8) {
-        if !self.eeprom.configuration.service_on {
+        let configuration = &self.eeprom.configuration;
+        if !configuration.service_on || configuration.asynchronous.defers_changes() {
             return;
         }
         let rows = self.eeprom.monitor.covering(path.df, path.ef, record_number);
@@ -158,7 +159,7 @@ impl BackupApplet {
         !self.is_table_full() || self.eeprom.checksums.get(key.monitor_index, key.record_number).is_some()
     }
 
-    fn limit(&self) -> usize {
+    pub(super) fn limit(&self) -> usize {
         match self.eeprom.configuration.bearer {
             Bearer::Sms => link::SMS_OCTETS,
             Bearer::Ip => ip::PAYLOAD_OCTETS_MAX - 2,

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use link::{
     file_result::FileResult,
+    first_octet::{FirstOctet, classify},
     message::Message,
     pid::{MessageType, Pid},
     reason,
@@ -31,6 +32,9 @@ impl BackupApplet {
 
     /// S3001: the type decides (S2-AK-02). An error is recorded and never answered (D-115).
     pub(super) fn receive(&mut self, payload: &[u8]) {
+        if matches!(payload.first().copied().map(classify), Some(FirstOctet::Asynchronous(_))) {
+            return self.receive_asynchronous(payload);
+        }
         let message_type = payload.first().and_then(|&first| Pid::from_octet(first)).map(|pid| pid.message_type);
         if message_type == Some(MessageType::Error) {
             self.eeprom.counts.errors_received += 1;
@@ -60,7 +64,7 @@ impl BackupApplet {
         }
     }
 
-    fn refuse(&mut self, reason: Reason) {
+    pub(super) fn refuse(&mut self, reason: Reason) {
         self.queue_error(FileResult::without_file(reason::PERMANENT_FAILURE, reason));
     }
 

@@ -16,6 +16,8 @@ use link::{
 };
 use sms::{Address, type_of_number};
 
+use crate::applet::asynchronous::{AsynchronousBackup, Settings};
+
 /// Capacity of the event buffer (D-42).
 pub const EVENTS_MAX: usize = 32;
 /// Messages in the inbound buffer (D-42).
@@ -38,6 +40,8 @@ pub struct Configuration {
     pub retry_preset: u8,
     /// Most rows that the checksum table may have (CID 0x07).
     pub checksum_rows_max: u16,
+    /// CID 0x0D.
+    pub asynchronous: Settings,
 }
 
 impl Default for Configuration {
@@ -51,6 +55,7 @@ impl Default for Configuration {
             fast_seconds: 1,
             retry_preset: 5,
             checksum_rows_max: u16::MAX,
+            asynchronous: Settings::default(),
         }
     }
 }
@@ -229,6 +234,8 @@ pub struct Eeprom {
     pub overtaking: Vec<Key>,
     pub errors: VecDeque<FileResult>,
     pub restore_requested: bool,
+    /// The backup in blocks that is under way, if any.
+    pub asynchronous: AsynchronousBackup,
     /// Status events until a failed acknowledgement, error or request is tried again (S2-BK-10).
     pub pause: u8,
     pub counts: Counts,

@@ -4,6 +4,7 @@
 //! the outbound message are in `backup`, what waits for its acknowledgement in `awaiting`, messages from the centre in
 //! `incoming`, restores and configuration in `work`.
 
+mod asynchronous;
 mod awaiting;
 mod backup;
 mod incoming;
@@ -26,10 +27,16 @@ use uicc::{
     proactive::{ProactiveCommand, TerminalResponse},
 };
 
+use super::asynchronous::{Act, Choice};
 use memory::{Configuration, ERRORS_MAX, Eeprom, Flight, Results, Route};
 
 /// The menu item that asks the centre for a restore (S2-RR-01).
 pub const MENU_RESTORE: u8 = 1;
+/// Menu items of the backup in blocks (AS-MD-01): the card chooses the mode, the user is asked, or says it at once.
+pub const MENU_BACKUP: u8 = 2;
+pub const MENU_BACKUP_ASK: u8 = 3;
+pub const MENU_BACKUP_NORMAL: u8 = 4;
+pub const MENU_BACKUP_ASYNCHRONOUS: u8 = 5;
 /// IP payloads that wait for the phone.
 const IP_OUT_MAX: usize = 8;
 
@@ -65,6 +72,8 @@ enum Purpose {
     /// So many records of the error buffer.
     Error(usize),
     RestoreRequest,
+    /// Blocks of an asynchronous backup.
+    Blocks,
 }
 
 impl BackupApplet {
@@ -107,14 +116,28 @@ impl BackupApplet {
             || eeprom.job.is_some()
             || eeprom.acknowledgement_flag()
             || eeprom.restore_requested
+            || (eeprom.asynchronous.is_open() && eeprom.configuration.service_on)
             || self.is_sending()
     }
 
     /// After power-on: the menu, and the poll interval that the state asks for.
     fn start(&mut self) {
-        let items = vec![(MENU_RESTORE, "Restore".to_owned())];
+        let items = [
+            (MENU_RESTORE, "Restore"),
+            (MENU_BACKUP, "Back up"),
+            (MENU_BACKUP_ASK, "Back up, ask me"),
+            (MENU_BACKUP_NORMAL, "Back up at once"),
+            (MENU_BACKUP_ASYNCHRONOUS, "Back up with pauses"),
+        ];
+        let items = items.map(|(item, text)| (item, text.to_owned())).to_vec();
         self.commands.push_back(ProactiveCommand::SetUpMenu { title: "Backup".to_owned(), items });
         self.ask_interval(self.eeprom.job.is_some());
+        let settings = self.eeprom.configuration.asynchronous;
+        for act in self.eeprom.asynchronous.power_on(&settings) {
+            if let Act::Command(command) = act {
+                self.commands.push_back(command);
+            }
+        }
     }
 
     /// POLL INTERVAL (D-34).
@@ -146,6 +169,7 @@ impl BackupApplet {
         }
         self.send_acknowledgement();
         self.next_inbound();
+        self.run_asynchronous(files);
     }
 
     fn is_sending(&self) -> bool {
@@ -253,12 +277,17 @@ impl BackupApplet {
     fn sent(&mut self, purpose: Purpose, ok: bool) {
         match purpose {
             Purpose::Backup(_) if !ok => self.eeprom.counter = 0,
+            Purpose::Blocks if !ok => {
+                self.eeprom.pause = self.eeprom.configuration.retry_preset;
+                self.blocks_sent(false);
+            }
             _ if !ok => self.eeprom.pause = self.eeprom.configuration.retry_preset,
             Purpose::Backup(sent) => self.backup_sent(&sent),
             Purpose::Error(count) => {
                 self.eeprom.errors.drain(..count.min(self.eeprom.errors.len()));
             }
             Purpose::RestoreRequest => self.eeprom.restore_requested = false,
+            Purpose::Blocks => self.blocks_sent(true),
             Purpose::Acknowledgement(count) => self.acknowledgement_sent(count),
         }
     }
@@ -296,6 +325,7 @@ impl Applet for BackupApplet {
     }
 
     fn status(&mut self, files: &mut FileSystem) {
+        self.asynchronous_status();
         self.status_event(files);
     }
 
@@ -304,10 +334,23 @@ impl Applet for BackupApplet {
         self.status_event(files);
     }
 
-    fn timer_expired(&mut self, _files: &mut FileSystem, _timer_id: u8) {}
+    fn timer_expired(&mut self, files: &mut FileSystem, timer_id: u8) {
+        self.timer_ended(files, timer_id);
+    }
 
-    fn menu_selected(&mut self, _files: &mut FileSystem, item_id: u8) {
-        self.eeprom.restore_requested |= item_id == MENU_RESTORE;
+    fn menu_selected(&mut self, files: &mut FileSystem, item_id: u8) {
+        let choice = match item_id {
+            MENU_RESTORE => {
+                self.eeprom.restore_requested = true;
+                return;
+            }
+            MENU_BACKUP => Choice::Automatic,
+            MENU_BACKUP_ASK => Choice::Ask,
+            MENU_BACKUP_NORMAL => Choice::Normal,
+            MENU_BACKUP_ASYNCHRONOUS => Choice::Asynchronous,
+            _ => return,
+        };
+        self.request_backup(files, choice);
     }
 
     fn next_command(&mut self, _files: &mut FileSystem) -> Option<ProactiveCommand> {
@@ -321,9 +364,19 @@ impl Applet for BackupApplet {
         Some(command)
     }
 
-    fn terminal_response(&mut self, _files: &mut FileSystem, response: &TerminalResponse) {
+    fn terminal_response(&mut self, files: &mut FileSystem, response: &TerminalResponse) {
+        if self.asynchronous_response(files, response) {
+            return;
+        }
         match std::mem::take(&mut self.sending) {
-            Sending::Given(purpose) => self.sent(purpose, response.is_success()),
+            Sending::Given(purpose) => {
+                let is_blocks = matches!(purpose, Purpose::Blocks);
+                self.sent(purpose, response.is_success());
+                // In normal mode one message follows the other.
+                if is_blocks {
+                    self.run_asynchronous(files);
+                }
+            }
             other => {
                 self.sending = other;
                 // Which command it was does not matter: asking for an interval twice does no harm.

@@ -176,8 +176,10 @@ impl BackupApplet {
                 self.eeprom.configuration.normal_seconds = normal_seconds;
                 self.eeprom.configuration.fast_seconds = fast_seconds;
             }
-            // This applet does not run the asynchronous mode.
-            Item::RetryPreset(0) | Item::Asynchronous { .. } => return false,
+            Item::RetryPreset(0) => return false,
+            Item::Asynchronous { mode, blocks_per_message, delay } => {
+                return self.configure_asynchronous(mode, blocks_per_message, delay);
+            }
             Item::RetryPreset(preset) => self.eeprom.configuration.retry_preset = preset,
         }
         true
