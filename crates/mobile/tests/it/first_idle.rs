@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use mobile::applet::first::{Slot, memory::empty_checksum};
+use mobile::{
+    StationConfig,
+    applet::first::{Settings, Slot, memory::empty_checksum},
+};
 
 use crate::{
-    first_centre::{Centre, EMPTY, both, buffered, card, eeprom, entries, entry, flags, slot},
+    first_centre::{Centre, EMPTY, both, buffered, card, eeprom, entries, entry, first, flags, slot},
     rig::{bob, home, office},
 };
 
@@ -46,6 +49,23 @@ fn one_change_leaves_on_the_twenty_first_poll_after_it_was_found() {
     rig.poll();
     assert_eq!((rig.sent.len(), slot(&rig)), (1, Slot::Backup));
     assert_eq!(rig.now - found, Duration::from_secs(105));
+}
+
+/// The counts are of polls, whatever their interval (D-34).
+#[test]
+fn the_counts_follow_the_interval_that_the_phone_grants() {
+    for (asked, minimum, expected) in [(2, 1, 42), (2, 7, 147)] {
+        let settings = Settings { poll_seconds: asked, ..Settings::default() };
+        let config = StationConfig { poll_minimum: Duration::from_secs(minimum), ..StationConfig::default() };
+        let mut rig = first(settings, config);
+        rig.edit(1, &bob());
+        rig.poll();
+        let found = rig.now;
+        while rig.sent.is_empty() {
+            rig.poll();
+        }
+        assert_eq!((rig.now - found).as_secs(), expected);
+    }
 }
 
 /// Covers: S1-ID-02
@@ -166,8 +186,8 @@ fn an_entry_that_waits_or_was_sent_is_not_doubled() {
 #[test]
 fn the_first_activation_sends_the_whole_book() {
     for is_said_twice in [true, false] {
-        let config = mobile::StationConfig { adn_records: 30, service_on: false, ..mobile::StationConfig::default() };
-        let mut rig = crate::first_centre::first(mobile::applet::first::Settings::default(), config);
+        let config = StationConfig { adn_records: 30, service_on: false, ..StationConfig::default() };
+        let mut rig = first(Settings::default(), config);
         let mut centre = Centre::default();
         (1..=30).for_each(|number| rig.edit(number, &entry(number, 1)));
         centre.polls(&mut rig, 100);

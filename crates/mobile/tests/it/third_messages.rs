@@ -188,19 +188,25 @@ proptest! {
     fn any_octets_are_taken(
         messages in prop::collection::vec(
             (0x80..0x89u8, prop::collection::vec(any::<u8>(), 0..100)), 1..20),
+        is_first in any::<bool>(),
     ) {
-        let mut station = Station::new(StationConfig {
-            profile: mobile::Profile::Third(mobile::applet::third::Settings::default()),
-            ..StationConfig::default()
-        });
+        let profile = if is_first {
+            mobile::Profile::First(mobile::applet::first::Settings::default())
+        } else {
+            mobile::Profile::Third(mobile::applet::third::Settings::default())
+        };
+        let mut station = Station::new(StationConfig { profile, ..StationConfig::default() });
         for (id, body) in messages {
-            let payload = [&[id, 1, 1], &body[..]].concat();
+            let payload = if is_first { [&[id & 0x0F], &body[..]].concat() } else { [&[id, 1, 1], &body[..]].concat() };
             station.handle_input(Input::SmsDeliver(deliver_to_store(&payload)), std::time::Duration::ZERO);
             station.handle_input(Input::IpPayload(payload.into()), std::time::Duration::ZERO);
             while station.poll_output().is_some() {}
         }
-        let eeprom = station.third().unwrap().eeprom();
-        prop_assert!(eeprom.errors.len() <= 4);
+        let errors = match is_first {
+            true => station.first().unwrap().eeprom().errors.len(),
+            false => station.third().unwrap().eeprom().errors.len(),
+        };
+        prop_assert!(errors <= 4);
     }
 }
 
