@@ -1,12 +1,12 @@
 //! What a station is made of, what happens to it, what it does, and the files of its card.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use link::configuration::Bearer;
 use uicc::files::{EF_ADN, EF_EXT1, EF_ICCID, EF_IMSI, EF_PHASE, EF_SMS, EF_SMSP, EF_SST, FileSystem};
 
-use crate::applet::Profile;
+use crate::{applet::Profile, bip::BipConfig};
 
 /// What a station is made of.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct StationConfig {
     pub poll_minimum: Duration,
     /// The phone reports a short message as sent at once, without waiting for [`Input::SmsSubmitResult`].
     pub immediate_result: bool,
+    /// The card speaks the IP link itself, over a channel of the phone; `None`: the phone speaks it for its card (D-114).
+    pub bip: Option<BipConfig>,
 }
 
 impl Default for StationConfig {
@@ -46,6 +48,7 @@ impl Default for StationConfig {
             chv1: *b"1234\xFF\xFF\xFF\xFF",
             poll_minimum: Duration::from_secs(1),
             immediate_result: false,
+            bip: None,
         }
     }
 }
@@ -64,6 +67,12 @@ pub enum Input {
     },
     /// Application data over IP.
     IpPayload(Bytes),
+    /// [`Output::ChannelOpen`] has led to a connection, or not.
+    ChannelOpened(bool),
+    /// Octets over that connection.
+    ChannelData(Bytes),
+    /// It is gone.
+    ChannelClosed,
     /// The user picks an item of the card's menu.
     MenuSelection(u8),
     /// A call is being set up (true), or its set-up is over. Meanwhile the phone neither polls nor fetches (S3-BK-05).
@@ -83,6 +92,11 @@ pub enum Output {
         tpdu: Vec<u8>,
     },
     IpPayload(Bytes),
+    /// The card wants a TCP connection there; one at a time.
+    ChannelOpen(SocketAddr),
+    /// Octets for that connection.
+    ChannelData(Bytes),
+    ChannelClose,
     /// DISPLAY TEXT, or a short message for a person.
     Display(String),
 }

@@ -4,6 +4,8 @@
 //! [`applet::CardApplet`], one applet for each [`Profile`], which runs on the card of the crate `uicc`.
 
 pub mod applet;
+pub mod bip;
+mod channel;
 mod contacts;
 mod copies;
 mod interface;
@@ -11,6 +13,7 @@ mod station;
 mod timers;
 
 pub use applet::Profile;
+pub use bip::BipConfig;
 pub use contacts::ContactError;
 pub use interface::{Input, Output, StationConfig, Statistics};
 pub use link::configuration::Bearer;

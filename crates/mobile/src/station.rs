@@ -16,6 +16,8 @@ use uicc::{
 
 use crate::{
     applet::{CardApplet, Profile, Provisioning, first, memory::Route, second, third},
+    bip::OverBip,
+    channel::{self, PhoneChannel},
     copies::{COPIED, Copies},
     interface::{Input, Output, StationConfig, Statistics, personalised},
     timers::{Busy, Timers},
@@ -23,7 +25,8 @@ use crate::{
 
 /// A mobile station: phone and card.
 pub struct Station {
-    pub(crate) card: Card<CardApplet>,
+    pub(crate) card: Card<OverBip<CardApplet>>,
+    pub(crate) channel: PhoneChannel,
     config: StationConfig,
     is_on: bool,
     /// CHV1 was right when it was switched on: otherwise the phone is of no use but for reading what needs no CHV1.
@@ -101,7 +104,8 @@ impl Station {
             CardApplet::Absent { profile, provisioning }
         };
         let mut station = Self {
-            card: Card::new(files, config.chv1, applet),
+            card: Card::new(files, config.chv1, OverBip::new(applet, config.bip.clone())),
+            channel: PhoneChannel::default(),
             entered_chv1: config.chv1,
             config,
             is_on: true,
@@ -134,6 +138,9 @@ impl Station {
         {
             self.exchange(&command::envelope(&envelope::timer_expiration(timer_id, elapsed)));
         }
+        if self.channel.until().is_some_and(|until| now >= until) {
+            self.channel_opened(false);
+        }
         match input {
             Input::PowerOn if !self.is_on => {
                 self.card.reset();
@@ -151,6 +158,7 @@ impl Station {
                 self.timers = Timers::default();
                 self.busy.ends(now);
                 self.outputs.clear();
+                self.close_channel();
             }
             _ if !self.in_service => {}
             Input::CallSetUp(is_running) => {
@@ -165,12 +173,17 @@ impl Station {
                 self.card.ip_received(&payload);
                 self.look_for_command();
             }
+            Input::ChannelOpened(ok) => self.channel_opened(ok),
+            Input::ChannelData(octets) => self.channel_data(&octets),
+            Input::ChannelClosed => self.channel_closed(),
             Input::MenuSelection(item) => {
                 self.exchange(&command::envelope(&envelope::menu_selection(item)));
             }
         }
         // A granted interval that became shorter counts from now.
         self.next_poll = self.next_poll.min(now + self.interval);
+        let (bearer, centre) = (self.bearer(), self.centre_ip());
+        self.card.applet.steer(bearer, centre);
         self.collect_ip();
     }
 
@@ -189,7 +202,8 @@ impl Station {
     pub fn next_timeout(&self) -> Option<Duration> {
         let answer = self.submit.as_ref().map_or(Duration::MAX, |submit| submit.until);
         let timer = self.timers.next().unwrap_or(Duration::MAX);
-        self.in_service.then_some(self.next_poll.min(answer).min(timer))
+        let channel = self.channel.until().unwrap_or(Duration::MAX);
+        self.in_service.then_some(self.next_poll.min(answer).min(timer).min(channel))
     }
 
     /// Anything queued, unsent or unacknowledged, or a restore under way.
@@ -209,6 +223,12 @@ impl Station {
         self.card.applet.bearer()
     }
 
+    /// The card speaks the IP link itself: its driver carries the octets of a channel, and no payloads.
+    #[must_use]
+    pub fn speaks_ip_itself(&self) -> bool {
+        self.config.bip.is_some()
+    }
+
     /// Where the card's configuration wants later IP messages to go (CID 0x03): take the waiting outputs first, they go where
     /// this said before. An acknowledgement that waits goes to the address before its message (S2-CG-06). `None`: the
     /// phone's own setting holds.
@@ -226,7 +246,7 @@ impl Station {
     /// The applet of the first embodiment, to look at; `None`: the card has another or none.
     #[must_use]
     pub fn first(&self) -> Option<&first::FirstApplet> {
-        match &self.card.applet {
+        match &*self.card.applet {
             CardApplet::First(applet) => Some(applet),
             _ => None,
         }
@@ -235,7 +255,7 @@ impl Station {
     /// The applet of the third embodiment, to look at; `None`: the card has another or none.
     #[must_use]
     pub fn third(&self) -> Option<&third::ThirdApplet> {
-        match &self.card.applet {
+        match &*self.card.applet {
             CardApplet::Third(applet) => Some(applet),
             _ => None,
         }
@@ -247,7 +267,7 @@ impl Station {
     /// The card has another applet or none: a mistake of the caller, who made the station.
     #[must_use]
     pub fn eeprom(&self) -> &second::memory::Eeprom {
-        match &self.card.applet {
+        match &*self.card.applet {
             CardApplet::Second(applet) => applet.eeprom(),
             _ => panic!("a card of the second embodiment is expected"),
         }
@@ -338,7 +358,7 @@ impl Station {
         (data, word)
     }
 
-    fn fetch_all(&mut self, mut waiting: Option<usize>) {
+    pub(crate) fn fetch_all(&mut self, mut waiting: Option<usize>) {
         for _ in 0..FETCHES_MAX {
             if self.is_setting_up_call {
                 break;
@@ -389,6 +409,9 @@ impl Station {
                 }
             }
             ProactiveCommand::SetUpMenu { .. } | ProactiveCommand::MoreTime => {}
+            _ if self.config.bip.is_some() && channel::is_about(&command) => {
+                return self.on_channel(number, command, self.now);
+            }
             _ => result = NOT_CAPABLE,
         }
         self.respond(number, &command, result, duration)
@@ -407,7 +430,7 @@ impl Station {
     }
 
     /// TERMINAL RESPONSE; the length of the next command.
-    fn answer(&mut self, response: &TerminalResponse) -> Option<usize> {
+    pub(crate) fn answer(&mut self, response: &TerminalResponse) -> Option<usize> {
         let answer = self.card.transmit(&command::terminal_response(&response.encode()));
         let (_, word) = split(&answer)?;
         word.waiting_command_octets()
@@ -506,10 +529,13 @@ impl Station {
         }
     }
 
-    fn output(&mut self, output: Output) {
-        if self.outputs.len() < OUTPUTS_MAX {
+    /// False: too many wait, and this one is dropped.
+    pub(crate) fn output(&mut self, output: Output) -> bool {
+        let has_room = self.outputs.len() < OUTPUTS_MAX;
+        if has_room {
             self.outputs.push_back(output);
         }
+        has_room
     }
 }
 

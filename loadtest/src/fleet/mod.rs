@@ -3,6 +3,7 @@
 //!
 //! Start at [`Fleet::add`]. The stations' clock may run faster than ours ([`FleetConfig::speed`]).
 
+mod channel;
 mod ip;
 mod phone;
 

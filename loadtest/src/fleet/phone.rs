@@ -12,7 +12,7 @@ use sms::{Address, Deliver, ProtocolId, Submit, TimeStamp, UserData, UserDataHea
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, Subscription, ip::IpLink};
+use super::{Shared, Subscription, channel::Channel, ip::IpLink};
 use crate::{
     ip_phone::{Counters, LinkAddress},
     smsc::{MobileOriginated, MobileTerminated, Number},
@@ -61,6 +61,7 @@ impl Phone {
 /// Gives the station its time and carries its outputs until the phone is lost or switched off.
 pub(super) async fn drive(phone: Arc<Phone>, number: Number, shared: Arc<Shared>) {
     let mut link: Option<IpLink> = None;
+    let mut channel: Option<Channel> = None;
     loop {
         let now = shared.now().saturating_sub(phone.made);
         let Turn { outputs, timeout, ip } = turn(&phone, now);
@@ -87,6 +88,15 @@ pub(super) async fn drive(phone: Arc<Phone>, number: Number, shared: Arc<Shared>
                         link.send(payload);
                     }
                 }
+                Output::ChannelOpen(to) => channel = Some(Channel::open(to, phone.lost.child_token())),
+                Output::ChannelData(octets) => {
+                    if channel.as_ref().is_some_and(|channel| !channel.send(octets)) {
+                        channel = None;
+                        let now = shared.now().saturating_sub(phone.made);
+                        phone.station().handle_input(Input::ChannelClosed, now);
+                    }
+                }
+                Output::ChannelClose => channel = None,
                 Output::Display(_) => {}
             }
         }
@@ -101,6 +111,9 @@ pub(super) async fn drive(phone: Arc<Phone>, number: Number, shared: Arc<Shared>
             Some(payload) = received(&mut link) => {
                 let now = shared.now().saturating_sub(phone.made);
                 phone.station().handle_input(Input::IpPayload(payload), now);
+            }
+            Some(happened) = happened(&mut channel) => {
+                phone.station().handle_input(happened, shared.now().saturating_sub(phone.made));
             }
             () = phone.lost.cancelled() => return,
         }
@@ -128,7 +141,7 @@ fn turn(phone: &Phone, now: Duration) -> Turn {
         station.handle_input(Input::Tick, now);
     }
     let outputs = std::iter::from_fn(|| station.poll_output()).collect();
-    let listens = station.bearer() == mobile::Bearer::Ip;
+    let listens = station.bearer() == mobile::Bearer::Ip && !station.speaks_ip_itself();
     Turn { outputs, timeout: station.next_timeout(), ip: listens.then(|| station.centre_ip()) }
 }
 
@@ -137,6 +150,17 @@ async fn sleep_until(at: Option<tokio::time::Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
+}
+
+async fn happened(channel: &mut Option<Channel>) -> Option<Input> {
+    let happened = match channel {
+        Some(open) => open.happened().await,
+        None => std::future::pending().await,
+    };
+    if happened.is_none() {
+        *channel = None;
+    }
+    happened
 }
 
 async fn received(link: &mut Option<IpLink>) -> Option<Bytes> {

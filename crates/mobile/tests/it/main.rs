@@ -7,6 +7,7 @@ mod asynchronous_phone;
 mod backup;
 mod buffers;
 mod centre;
+mod channel;
 mod configuration;
 mod first_backup;
 mod first_card;

@@ -114,6 +114,8 @@ impl Rig {
                 }
                 Output::IpPayload(payload) => self.sent_on_ip.push(payload.to_vec()),
                 Output::Display(text) => self.displayed.push(text),
+                // Only of cards that speak on IP themselves: `channel`.
+                Output::ChannelOpen(_) | Output::ChannelData(_) | Output::ChannelClose => {}
             }
         }
     }

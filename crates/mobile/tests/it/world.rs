@@ -191,7 +191,7 @@ impl World {
                 self.station.handle_input(Input::SmsSubmitResult { reference, ok }, self.now);
             }
             Output::IpPayload(payload) if self.coverage => self.up(payload.to_vec()),
-            Output::IpPayload(_) | Output::Display(_) => {}
+            _ => {}
         }
     }
 

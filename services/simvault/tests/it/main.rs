@@ -5,6 +5,7 @@
 mod actions;
 mod backup;
 mod bad_network;
+mod bip;
 mod books_over_time;
 mod card;
 mod configuration;

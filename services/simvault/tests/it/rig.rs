@@ -328,7 +328,7 @@ pub fn msisdn(number: u32) -> String {
     format!("49170{number:07}")
 }
 
-fn ip_key(number: u32) -> Vec<u8> {
+pub fn ip_key(number: u32) -> Vec<u8> {
     format!("key of {number:9}").into_bytes()
 }
 
