@@ -102,6 +102,50 @@ async fn a_card_asks_for_its_data_and_the_restore_is_queued() {
     centre.stop().await;
 }
 
+/// What a card asks for again and again in one batch counts like what it asks for over the day.
+#[tokio::test]
+async fn a_batch_of_requests_is_merged_and_limited_like_any_others() {
+    let mut centre = start().await;
+    centre.subscriber(1);
+    let mut card = Card::default();
+    for record in 1..=10 {
+        centre.one(sms(1, card.backup(record, &adn(&format!("N{record}"))))).await;
+    }
+    // While this is being committed the others gather, and are one batch.
+    let store = centre.store.clone();
+    let (gate, begun) = (store.gate.acquire_many(1 << 20).await.unwrap(), store.tables().begun);
+    let mut ids = centre.edge.send(vec![sms(1, card.backup(11, &adn("N11")))]).await;
+    centre.until("it is being committed", |centre| centre.store.tables().begun > begun).await;
+    let of = |first: u8, count: u8| sms(1, vec![0x40, 0, first, count]);
+    let contained = [of(1, 3), of(2, 1), of(1, 2)];
+    let requests = contained.into_iter().chain((4..=10).map(|record| of(record, 1)));
+    ids.extend(centre.edge.send(requests.collect()).await);
+    for _ in 0..2 {
+        centre.edge.sign_of_life().await;
+    }
+    drop(gate);
+    assert!(centre.edge.results(&ids).await.iter().all(|result| result.outcome() == Outcome::Stored));
+    {
+        let tables = centre.store.tables();
+        assert!(tables.commits <= 12, "one batch: {} commits", tables.commits);
+        let records = |action: &domain::delivery::Action| match &action.content {
+            Content::Restore { records } => records.iter().map(|record| record.record_number).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        let restores: Vec<_> = tables.ordered().iter().map(records).collect();
+        assert_eq!(restores, [vec![1, 2, 3], vec![4], vec![5], vec![6]]);
+        let kinds: Vec<_> = tables.notices.iter().map(|notice| notice.kind.as_str()).collect();
+        assert_eq!(kinds, [["restore-request-merged"; 2].as_slice(), &["restore-request-refused"; 4]].concat());
+    }
+    let restores = |centre: &Centre| {
+        let entries = centre.queue.entries();
+        entries.iter().filter(|entry| entry.acknowledgement.is_none()).count()
+    };
+    centre.until("the first is queued", |centre| restores(centre) > 0).await;
+    assert_eq!(restores(&centre), 1, "the others have their turn");
+    centre.stop().await;
+}
+
 /// Covers: SC-ID-14
 #[tokio::test]
 async fn a_configuration_acknowledgement_clears_its_action() {

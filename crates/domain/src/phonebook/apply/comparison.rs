@@ -15,9 +15,9 @@ use link::{
     checksum::crc16, checksum_table::ChecksumTable, configuration::cid, message::PartialChecksum, monitor::MonitorTable,
 };
 
-use super::{Context, Effects, Note, Policy, Step, new_action};
+use super::{Context, Effects, Note, Policy, Step, new_action, order};
 use crate::{
-    delivery::{ConfigurationItem, Content, Progress, QueueEntry},
+    delivery::{ConfigurationItem, Content, Progress},
     identity::Timestamp,
     phonebook::{
         Card, Change, DeviceState, FilePath, PageKey, Pages, RecordChange, Resynchronisation, SLOTS, Source, page,
@@ -185,10 +185,7 @@ fn ask(card: &mut Card, context: Context<'_>, effects: &mut Effects) -> bool {
     let items = vec![item(cid::CLEAR_CHECKSUMS), item(cid::RESYNCHRONISE)];
     let channel = card.view.channel();
     let action = new_action(card, Content::Configuration { items }, channel, &Bytes::new(), context);
-    if card.open.iter().all(|action| !action.state.is_open()) {
-        effects.to_queue.push(QueueEntry::of(&action));
-    }
-    effects.new_actions.push(action);
+    order(action, card, effects);
     true
 }
 

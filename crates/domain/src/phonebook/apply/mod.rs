@@ -394,6 +394,16 @@ fn new_action(card: &Card, content: Content, channel: Bearer, trace: &Bytes, con
     }
 }
 
+/// A new action that comes in turn; the card's open actions are read. The batch's later messages see it among them. It has
+/// not been launched, so no answer moves it before it is committed.
+fn order(action: Action, card: &mut Card, effects: &mut Effects) {
+    if card.open.iter().all(|open| !open.state.is_open()) {
+        effects.to_queue.push(QueueEntry::of(&action));
+    }
+    effects.new_actions.push(action.clone());
+    card.open.push(action);
+}
+
 /// A new backup acknowledgement, committed with the data and queued after it (SC-ID-07). It goes where the message came
 /// from: that way is open now.
 fn acknowledge(records: Bytes, incoming: &Incoming, card: &Card, context: Context<'_>, effects: &mut Effects) {

@@ -5,9 +5,9 @@ use link::{
     reason::{self, Reason},
 };
 
-use super::{Reply, Step, new_action};
+use super::{Reply, Step, new_action, order};
 use crate::{
-    delivery::{Action, Content, Progress, QueueEntry, RestoreRecord},
+    delivery::{Action, Content, Progress, RestoreRecord},
     phonebook::restore::{self, Origin, Range, Selection},
 };
 
@@ -44,10 +44,7 @@ impl Step<'_, '_> {
         let channel = self.card.view.channel();
         let content = Content::Restore { records };
         let action = new_action(self.card, content, channel, &self.incoming.trace, self.context);
-        if self.card.open.iter().all(|open| !open.state.is_open()) {
-            self.effects.to_queue.push(QueueEntry::of(&action));
-        }
-        self.effects.new_actions.push(action);
+        order(action, self.card, self.effects);
         None
     }
 }

@@ -160,7 +160,7 @@ impl Centre {
             assert_eq!(Content::from_octets(action.content.to_octets()).as_ref(), Ok(&action.content));
             match &action.content {
                 Content::BackupAcknowledgement { records } => self.acknowledgements.push(records.clone()),
-                _ => self.card.open.push(action),
+                _ => assert!(self.card.open.contains(&action), "the next message of the batch would not see it"),
             }
         }
         self.card.take_moved();
