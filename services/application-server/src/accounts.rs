@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use domain::{
-    delivery::{Action, Content},
-    identity::{DeviceId, DeviceKey, SubscriberId},
+    delivery::{Action, Content, RetryLadder, State},
+    identity::{DeviceId, DeviceKey, SubscriberId, Timestamp},
     phonebook::{AccountState, Device, DeviceState, Subscriber},
 };
 use link::monitor::MonitorTable;
@@ -254,21 +254,39 @@ impl App {
             let Subscriber { id, msisdn, state: before, .. } = account.subscriber;
             let (device, state) = open_device(&account)?;
             let mut what = format!("state set to {}", translate::account_state(wanted));
-            let mut new_actions = Vec::new();
+            let (mut new_actions, mut moved_actions) = (Vec::new(), Vec::new());
             if wanted == AccountState::Active && before != AccountState::Active {
+                moved_actions = self.started_over(device.key).await?;
                 new_actions.push(self.action(msisdn, device, state, configuration::resynchronise_all()));
                 what.push_str(", resynchronisation asked for");
             }
             let row = audit::about(self.now(), who, &account.subscriber, &what);
-            let actions = new_actions.clone();
+            let actions: Vec<Action> =
+                moved_actions.iter().map(|(action, ..)| action).chain(&new_actions).cloned().collect();
             let states = vec![(device.key, state.clone())];
-            let batch = InboundCommit { states, new_actions, ..InboundCommit::default() };
+            let batch = InboundCommit { states, new_actions, moved_actions, ..InboundCommit::default() };
             if errors::unless_changed(self.store.set_state(id, wanted, batch, row).await)?.is_some() {
                 self.push(&actions).await;
                 return Ok(());
             }
         }
         Err(errors::kept_changing())
+    }
+
+    /// What a card that is served again is sent: all that is open starts over at the foot of the ladder, each with the state
+    /// and due time as read. Not only what waits: a processor that still reads the account as suspended would park what is
+    /// due, and cannot when its row changes. What was sent may still be answered in its time.
+    async fn started_over(&self, device: DeviceKey) -> Result<Vec<(Action, State, Timestamp)>, Status> {
+        let (ladder, now) = (RetryLadder::default(), self.now());
+        let open = self.open_actions(&[device]).await?.into_iter();
+        let open = open.filter(|action| action.state != State::Sent || action.due <= now);
+        let started = open.map(|mut action| {
+            let read = (action.state, action.due);
+            action.state = State::Waiting;
+            ladder.resume(&mut action, now);
+            (action, read.0, read.1)
+        });
+        Ok(started.collect())
     }
 
     /// D-112: the lost card closes with its book; the new one opens with the same monitor table.

@@ -92,7 +92,7 @@ async fn push(processor: Arc<Processor>, queue: Arc<dyn Queue>, mut entries: mps
     }
 }
 
-/// D-128: the card sent something, so what waits for it starts over.
+/// D-128: the card, which is served, sent something, so what waits for it starts over.
 async fn resume(processor: Arc<Processor>, entries: mpsc::Sender<QueueEntry>, mut awake: mpsc::Receiver<DeviceKey>) {
     let mut devices = Vec::with_capacity(AT_ONCE);
     while awake.recv_many(&mut devices, AT_ONCE).await > 0 {

@@ -296,7 +296,9 @@ impl<'a> Batch<'a> {
             if matches!(parsed, Parsed::Message(Message::ConfigurationAcknowledgement { .. })) {
                 changed.insert(whole.card);
             }
-            if state.last_contact.is_none_or(|at| now.0.saturating_sub(at.0) > AWAKE_MICROS) {
+            // What it sends while it is not served is refused, and what waits for it stays.
+            let is_served = card.view.subscriber.state == AccountState::Active;
+            if is_served && state.last_contact.is_none_or(|at| now.0.saturating_sub(at.0) > AWAKE_MICROS) {
                 awake.push(card.view.device.key);
             }
             whole.parsed = Some(parsed);

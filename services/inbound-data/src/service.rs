@@ -6,6 +6,7 @@ use domain::{
     delivery::{Action, QueueEntry, State},
     identity::{Msisdn, Timestamp},
     numbers::normalise,
+    phonebook::AccountState,
 };
 use link::{
     ip::{Direction, NONCE_OCTETS, decode_frame},
@@ -167,7 +168,9 @@ impl Service {
         let number = address.and_then(|from| normalise(from.ton, &from.digits, &report.country_code));
         let Some(msisdn) = number else { return Ok(false) };
         let Some(view) = self.processor.store.devices(&[msisdn]).await?.pop().flatten() else { return Ok(false) };
-        self.after.follow(Vec::new(), Vec::new(), vec![view.device.key]);
+        if view.subscriber.state == AccountState::Active {
+            self.after.follow(Vec::new(), Vec::new(), vec![view.device.key]);
+        }
         Ok(true)
     }
 

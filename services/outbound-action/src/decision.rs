@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::{
     delivery::{Action, Progress, RetryLadder, State, build},
     identity::Timestamp,
-    phonebook::Bearer,
+    phonebook::{AccountState, Bearer},
 };
 
 /// What to do.
@@ -13,7 +13,7 @@ use domain::{
 pub enum Decision {
     /// Over, not its turn, or not due: whatever changes that queues it again.
     Drop,
-    /// Nothing (more) to launch, or the ladder is exhausted: the row becomes this.
+    /// Nothing (more) to launch, the ladder is exhausted, or the card is not served: the row becomes this.
     Settle(Action),
     Launch(Box<Launching>),
 }
@@ -29,13 +29,28 @@ pub struct Launching {
     pub validity: Duration,
 }
 
-/// Decides for an action as it was read. `head`: it is the oldest open ordered one of its device (SC-OD-10).
-pub fn decide(action: &Action, head: bool, channel: Bearer, ladder: &RetryLadder, now: Timestamp) -> Decision {
+/// Decides for an action as it was read, of an account in state `account`. `head`: it is the oldest open ordered one of its
+/// device (SC-OD-10).
+pub fn decide(
+    action: &Action,
+    account: AccountState,
+    head: bool,
+    channel: Bearer,
+    ladder: &RetryLadder,
+    now: Timestamp,
+) -> Decision {
     let launchable = matches!(action.state, State::Queued | State::Sent);
     if !launchable || !head || action.due > now || !action.content.is_ordered() {
         return Decision::Drop;
     }
     let mut before = action.clone();
+    if let Some(cause) = not_served(account) {
+        // Its card's answer would be refused (D-115), and the book would not learn of it.
+        before.content.reopen();
+        before.state = State::Waiting;
+        cause.clone_into(&mut before.cause);
+        return Decision::Settle(before);
+    }
     if action.state == State::Sent {
         ladder.overdue(&mut before, "the card has not answered", now);
         if before.state == State::Waiting {
@@ -62,6 +77,15 @@ pub fn decide(action: &Action, head: bool, channel: Bearer, ladder: &RetryLadder
     ladder.launched(&mut marked, None, now);
     let validity = ladder.validity(marked.attempts);
     Decision::Launch(Box::new(Launching { before, marked, payload, validity }))
+}
+
+/// Why nothing is sent to the cards of such an account; it goes on when the account is active again.
+fn not_served(account: AccountState) -> Option<&'static str> {
+    match account {
+        AccountState::Active => None,
+        AccountState::Suspended => Some("the account is suspended"),
+        AccountState::ServiceOff => Some("the account has its service off"),
+    }
 }
 
 #[cfg(test)]
@@ -103,7 +127,7 @@ mod tests {
     }
 
     fn launching(action: &Action, channel: Bearer, now: Timestamp) -> Launching {
-        match decide(action, true, channel, &RetryLadder::default(), now) {
+        match decide(action, AccountState::Active, true, channel, &RetryLadder::default(), now) {
             Decision::Launch(launching) => *launching,
             other => panic!("expected a launch, got {other:?}"),
         }
@@ -112,7 +136,8 @@ mod tests {
     #[test]
     fn only_a_due_action_whose_turn_it_is_is_launched() {
         let ladder = RetryLadder::default();
-        let dropped = |action: &Action, head| matches!(decide(action, head, Bearer::Sms, &ladder, NOW), Decision::Drop);
+        let decided = |action: &Action, head| decide(action, AccountState::Active, head, Bearer::Sms, &ladder, NOW);
+        let dropped = |action: &Action, head| matches!(decided(action, head), Decision::Drop);
         let action = restore(1, 28);
         assert!(!dropped(&action, true));
         assert!(dropped(&action, false), "an older one is open");
@@ -153,9 +178,24 @@ mod tests {
         }
         intervals.push(action.due.since(now).as_secs() / 60);
         assert_eq!(intervals, [5, 10, 20, 40, 80, 160, 320, 640, 1280, 1440, 1440, 1440]);
-        match decide(&action, true, Bearer::Sms, &RetryLadder::default(), action.due) {
+        match decide(&action, AccountState::Active, true, Bearer::Sms, &RetryLadder::default(), action.due) {
             Decision::Settle(settled) => assert_eq!(settled.state, State::Waiting),
             other => panic!("expected waiting, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_card_that_is_not_served_is_sent_nothing_and_nothing_is_counted() {
+        for account in [AccountState::Suspended, AccountState::ServiceOff] {
+            let sent = launching(&restore(2, 28), Bearer::Sms, NOW).marked;
+            let early = decide(&sent, account, true, Bearer::Sms, &RetryLadder::default(), NOW);
+            assert!(matches!(early, Decision::Drop), "its answer may be on the way: {early:?}");
+            for action in [restore(2, 28), sent] {
+                let decided = decide(&action, account, true, Bearer::Sms, &RetryLadder::default(), action.due);
+                let Decision::Settle(parked) = decided else { panic!("expected waiting, got {decided:?}") };
+                assert_eq!((parked.state, parked.attempts), (State::Waiting, action.attempts));
+                assert!(!parked.cause.is_empty() && parked.content.progresses().all(Progress::is_to_launch));
+            }
         }
     }
 
@@ -180,7 +220,7 @@ mod tests {
         assert_eq!(launching.payload.len(), 31);
         let Content::Restore { records } = &launching.before.content else { panic!("still a restore") };
         assert_eq!((records[0].progress, records[1].progress), (Progress::Failed(3), Progress::Open));
-        match decide(&restore(1, 138), true, Bearer::Sms, &RetryLadder::default(), NOW) {
+        match decide(&restore(1, 138), AccountState::Active, true, Bearer::Sms, &RetryLadder::default(), NOW) {
             Decision::Settle(settled) => assert_eq!(settled.state, State::Failed),
             other => panic!("expected failed, got {other:?}"),
         }

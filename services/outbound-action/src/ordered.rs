@@ -64,7 +64,7 @@ impl Processor {
         let now = self.now();
         let channel = self.reach.choose(action.device, view.channel(), now);
         let read = (action.state, action.due);
-        match decide(&action, head, channel, &self.ladder, now) {
+        match decide(&action, view.subscriber.state, head, channel, &self.ladder, now) {
             Decision::Drop => {
                 self.drop_entry(entry).await;
                 None

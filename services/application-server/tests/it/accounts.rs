@@ -1,7 +1,7 @@
 //! Accounts and their first configuration.
 
 use domain::{
-    delivery::{Content, build},
+    delivery::{Content, State, build},
     phonebook::Bearer,
 };
 use link::{
@@ -10,6 +10,7 @@ use link::{
     monitor::MonitorTable,
 };
 use proto::centre;
+use store::Audit;
 use tonic::Code;
 
 use crate::centre::{Centre, adn, by_anna, new_account};
@@ -141,6 +142,31 @@ async fn a_subscriber_served_again_backs_everything_up_again() {
         centre::ActionReference { subscriber_id: queued[0].device.subscriber.0, action_id: queued[0].action.0 };
     let items = items(centre.action(&reference).await.content, Bearer::Sms);
     assert_eq!(items, [Item::Resynchronise { index: None }]);
+}
+
+/// What waited through the suspension starts over, in its turn before the resynchronisation.
+#[tokio::test]
+async fn what_waits_for_a_card_goes_on_when_it_is_served_again() {
+    let mut centre = Centre::start().await;
+    let account = centre.card("441200020").await;
+    centre.backup(&account, &[(1, Some(adn("ANNA")))]).await;
+    let restore = centre.restore(&account.msisdn, centre::restore_request::Selection::All(true), 0).await.unwrap();
+    let mut waiting = centre.action(&restore).await;
+    (waiting.state, waiting.attempts) = (State::Waiting, 7);
+    "the account is suspended".clone_into(&mut waiting.cause);
+    let audit = Audit { at: centre.now(), who: "test".to_owned(), what: "parked".to_owned() };
+    assert!(centre.store.move_action(&waiting, &[State::Queued], None, audit).await.unwrap());
+    for (state, expected) in [("suspended", State::Waiting), ("active", State::Queued)] {
+        centre.queued().await;
+        centre.pass(60);
+        let request = centre::SetStateRequest { msisdn: account.msisdn.clone(), state: state.to_owned() };
+        centre.accounts.set_state(by_anna(request)).await.unwrap();
+        assert_eq!(centre.action(&restore).await.state, expected);
+    }
+    let resumed = centre.action(&restore).await;
+    assert_eq!((resumed.attempts, resumed.due, resumed.cause.as_str()), (0, centre.now(), ""));
+    let queued = centre.queued().await;
+    assert_eq!((queued.len(), queued[0].action.0), (2, restore.action_id), "the resynchronisation is behind it");
 }
 
 /// Covers: SC-AC-04

@@ -3,7 +3,7 @@ use std::time::Duration;
 use domain::{
     delivery::{Content, State},
     identity::Timestamp,
-    phonebook::{Bearer, restore},
+    phonebook::{AccountState, Bearer, restore},
 };
 use proto::inbound::{Outcome, ReportDeliveryRequest, report_delivery_request::State as Reported};
 
@@ -84,6 +84,27 @@ async fn what_waits_for_the_card_goes_on_with_its_next_message() {
     centre.stop().await;
 }
 
+/// Neither its refused messages nor an alert set going what waits for a card that is not served.
+#[tokio::test]
+async fn what_waits_for_a_suspended_card_goes_on_waiting() {
+    let mut centre = start().await;
+    centre.subscriber_with(1, |view| view.subscriber.state = AccountState::Suspended);
+    centre.subscriber(2);
+    let actions = [1, 2].map(|number| centre.order(number, Content::Configuration { items: vec![item(1, &[1])] }));
+    for action in actions {
+        centre.store.tables().actions.get_mut(&action.0).unwrap().state = State::Waiting;
+    }
+    for _ in 0..3 {
+        assert_eq!(centre.one(sms(1, Card::default().backup(1, &adn("X")))).await, Outcome::Refused);
+        assert!(centre.client.report_delivery(alert(1)).await.unwrap().into_inner().matched);
+    }
+    // The looks are in order: when this card's was done, the other's would have been.
+    centre.client.report_delivery(alert(2)).await.unwrap();
+    centre.until("it is queued", |centre| centre.queue.entries().iter().any(|it| it.action == actions[1])).await;
+    assert_eq!(actions.map(|action| centre.action(action).state), [State::Waiting, State::Queued]);
+    centre.stop().await;
+}
+
 /// Covers: SC-ID-16
 #[tokio::test]
 async fn a_card_asks_for_its_data_and_the_restore_is_queued() {
@@ -159,6 +180,16 @@ async fn a_configuration_acknowledgement_clears_its_action() {
     let settings = centre.state(1).settings;
     assert!(settings.contains_key(&4) && !settings.contains_key(&0x0B));
     centre.stop().await;
+}
+
+fn alert(number: u32) -> ReportDeliveryRequest {
+    ReportDeliveryRequest {
+        link: "north".to_owned(),
+        state: Reported::Reachable.into(),
+        address: sms(number, Vec::new()).originator,
+        country_code: "44".to_owned(),
+        ..ReportDeliveryRequest::default()
+    }
 }
 
 async fn report(centre: &mut Centre, id: &str, state: Reported) -> bool {
@@ -239,13 +270,6 @@ async fn an_alert_resumes_what_waits_for_its_card() {
     let (_, action) = with_restore(&mut centre, 1).await;
     centre.store.tables().actions.get_mut(&action.0).unwrap().state = State::Waiting;
     let before = centre.queue.entries().len();
-    let alert = |number| ReportDeliveryRequest {
-        link: "north".to_owned(),
-        state: Reported::Reachable.into(),
-        address: sms(number, Vec::new()).originator,
-        country_code: "44".to_owned(),
-        ..ReportDeliveryRequest::default()
-    };
     assert!(!centre.client.report_delivery(alert(2)).await.unwrap().into_inner().matched, "nobody's number");
     assert!(centre.client.report_delivery(alert(1)).await.unwrap().into_inner().matched);
     centre.until("it is queued", |centre| centre.queue.entries().len() > before).await;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use domain::{
     delivery::{Content, Progress, State},
-    phonebook::Bearer,
+    phonebook::{AccountState, Bearer},
 };
+use store::{ApplicationStore, InboundCommit};
 
 use crate::centre::{Centre, config, configuration, in_flight_done, next, nothing, record_numbers, restore};
 
@@ -99,6 +100,39 @@ async fn without_an_answer_the_same_records_go_again_at_growing_intervals() {
         .await;
     centre.push(std::slice::from_ref(&action)).await;
     assert_eq!(record_numbers(&next(&mut centre.sms).await), [2, 5, 6]);
+}
+
+/// Queued or sent when its account was suspended: it waits without a launch, and not for its turn in the janitor's rounds.
+#[tokio::test]
+async fn a_suspended_card_is_sent_nothing() {
+    let mut centre = Centre::start(config()).await;
+    let card = centre.card("441120010", Bearer::Sms).await;
+    let (sent, behind) =
+        (centre.action(card, Bearer::Sms, restore(1)), centre.action(card, Bearer::Sms, configuration(0x0C, &[5])));
+    centre.commit_and_push(&[sent.clone(), behind.clone()]).await;
+    next(&mut centre.sms).await;
+    centre.until(&sent, |row| row.launched.is_some()).await;
+    let other = centre.card("441120011", Bearer::Sms).await;
+    let queued = centre.action(other, Bearer::Sms, restore(1));
+    centre.commit(std::slice::from_ref(&queued)).await;
+    for (device, _) in [card, other] {
+        let audit = centre.audit();
+        let (id, state) = (device.subscriber, AccountState::Suspended);
+        centre.store.set_state(id, state, InboundCommit::default(), audit).await.unwrap();
+    }
+    centre.push(std::slice::from_ref(&queued)).await;
+    let parked = centre.until(&queued, |row| row.state == State::Waiting).await;
+    assert_eq!((parked.attempts, parked.cause.as_str()), (0, "the account is suspended"));
+    let mut janitor = centre.janitor();
+    for _ in 0..3 {
+        centre.clock.advance(Duration::from_secs(3600));
+        janitor.tick().await.unwrap();
+        centre.until_queue_is_empty().await;
+    }
+    let parked = centre.until(&sent, |row| row.state == State::Waiting).await;
+    assert_eq!(parked.attempts, 1, "what was launched before");
+    assert_eq!(centre.row(&behind).await.state, State::Queued);
+    nothing(&mut centre.sms);
 }
 
 #[tokio::test]
