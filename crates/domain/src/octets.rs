@@ -3,14 +3,20 @@
 
 use bytes::{Buf, BufMut, Bytes};
 
-/// Stored octets that are not what was written: which value, and where reading stopped.
+/// Stored octets that this release cannot read: which value, and where reading stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{value}: {fault} at octet {offset}")]
 pub struct CorruptValue {
     pub value: &'static str,
     pub fault: &'static str,
     pub offset: usize,
+    /// A format, a code or a section that this release does not know: a newer one may have written it, in a rolling update.
+    /// Otherwise nobody ever wrote this, and nobody will read it.
+    pub is_newer: bool,
 }
+
+/// Formats are counted from 1: a higher octet than this is none, of whatever release.
+const FORMAT_MAX: u8 = 0x1F;
 
 /// Takes fields off the front; slices share the input's memory.
 pub(crate) struct Reader {
@@ -23,18 +29,32 @@ impl Reader {
     /// Opens `octets` and checks the leading format octet.
     pub fn open(value: &'static str, octets: Bytes, format: u8) -> Result<Self, CorruptValue> {
         let mut reader = Self { value, total: octets.len(), rest: octets };
-        if reader.u8()? == format { Ok(reader) } else { Err(reader.corrupt("unknown format")) }
+        let found = reader.u8()?;
+        if found == format { Ok(reader) } else { Err(reader.unknown_format(found, format)) }
     }
 
     /// Opens `octets`, whose leading octet is one of `formats`; gives which.
     pub fn open_one_of(value: &'static str, octets: Bytes, formats: &[u8]) -> Result<(Self, u8), CorruptValue> {
         let mut reader = Self { value, total: octets.len(), rest: octets };
         let format = reader.u8()?;
-        if formats.contains(&format) { Ok((reader, format)) } else { Err(reader.corrupt("unknown format")) }
+        if formats.contains(&format) {
+            return Ok((reader, format));
+        }
+        Err(reader.unknown_format(format, formats.iter().copied().max().unwrap_or_default()))
+    }
+
+    fn unknown_format(&self, found: u8, newest: u8) -> CorruptValue {
+        let is_newer = found > newest && found <= FORMAT_MAX;
+        CorruptValue { is_newer, ..self.corrupt("unknown format") }
     }
 
     pub fn corrupt(&self, fault: &'static str) -> CorruptValue {
-        CorruptValue { value: self.value, fault, offset: self.total - self.rest.len() }
+        CorruptValue { value: self.value, fault, offset: self.total - self.rest.len(), is_newer: false }
+    }
+
+    /// What a newer release may have written.
+    pub fn newer(&self, fault: &'static str) -> CorruptValue {
+        CorruptValue { is_newer: true, ..self.corrupt(fault) }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -42,7 +62,7 @@ impl Reader {
     }
 
     pub fn finish<T>(self, read: T) -> Result<T, CorruptValue> {
-        if self.rest.is_empty() { Ok(read) } else { Err(self.corrupt("octets after the end")) }
+        if self.rest.is_empty() { Ok(read) } else { Err(self.newer("octets after the end")) }
     }
 
     pub fn u8(&mut self) -> Result<u8, CorruptValue> {

@@ -20,6 +20,8 @@ pub fn store(error: StoreError) -> Status {
             tracing::error!(%error, "stored octets do not decode");
             Status::data_loss(error.to_string())
         }
+        // A replica of that release can.
+        StoreError::Newer(_) => Status::unavailable(error.to_string()),
     }
 }
 

@@ -219,5 +219,7 @@ fn status(error: StoreError) -> Status {
         StoreError::NotFound(cause) => Status::not_found(cause),
         StoreError::Refused(cause) => Status::failed_precondition(cause),
         StoreError::Corrupt(cause) => Status::data_loss(cause),
+        // A replica of that release can.
+        StoreError::Newer(cause) => Status::unavailable(cause),
     }
 }

@@ -14,8 +14,11 @@ pub const JANITOR: &str = "simvault_outbound_janitor_queued_total";
 pub const JANITOR_FAILED: &str = "simvault_outbound_janitor_failed_total";
 /// Outcomes that the store refused to write, so that their entries stay in the queue: an alarm.
 pub const UNWRITTEN: &str = "simvault_outbound_unwritten_total";
-/// Actions failed because their rows do not decode: an alarm.
+/// Actions failed because their rows are damaged: an alarm.
 pub const DAMAGED: &str = "simvault_outbound_damaged_total";
+/// Looks at actions and queue entries that this release cannot read, or whose card's state does not decode, and which it
+/// leaves as they are: an alarm when it grows while no update is under way.
+pub const LEFT: &str = "simvault_outbound_left_total";
 /// Devices without an IP session that were forgotten early because too many are remembered.
 pub const REACH_FULL: &str = "simvault_outbound_reach_full_total";
 /// Entries taken over from a replica that stopped.

@@ -114,19 +114,32 @@ impl Processor {
         }
     }
 
-    /// Reads actions; those whose rows do not decode are failed and reported, and cost the others nothing.
+    /// Reads actions; those whose rows are damaged are failed and reported, and cost the others nothing.
     pub(crate) async fn load(&self, ids: &[(DeviceKey, ActionId)]) -> Result<Vec<(Action, DeviceView)>, StoreError> {
         let loaded = self.store.actions(ids).await?;
         self.fail_damaged(&loaded.damaged).await?;
         Ok(loaded.actions)
     }
 
-    /// Fails actions whose rows do not decode, tells people, and gives the next of their devices its turn.
+    /// Fails actions whose rows are damaged, tells people, and gives the next of their devices its turn. What only this
+    /// replica cannot read stays as it is, for the janitor to bring again: in a rolling update, a newer one can.
     pub(crate) async fn fail_damaged(&self, damaged: &[Damaged]) -> Result<(), StoreError> {
-        if damaged.is_empty() {
+        let (lost, left): (Vec<Damaged>, Vec<Damaged>) = damaged.iter().cloned().partition(|one| one.is_lost);
+        if let Some(Damaged { device, id, why, .. }) = left.first() {
+            metrics::counter!(names::LEFT).increment(left.len() as u64);
+            let (actions, subscriber) = (left.len(), device.subscriber.0);
+            tracing::warn!(
+                actions,
+                subscriber,
+                action = id.0,
+                why,
+                "actions are left: they or their cards do not decode"
+            );
+        }
+        if lost.is_empty() {
             return Ok(());
         }
-        for one in damaged {
+        for one in &lost {
             tracing::error!(
                 subscriber = one.device.subscriber.0,
                 action = one.id.0,
@@ -134,9 +147,9 @@ impl Processor {
                 "the row of an action does not decode; the action fails"
             );
         }
-        let failed = self.store.fail_damaged(damaged, self.now()).await?;
+        let failed = self.store.fail_damaged(&lost, self.now()).await?;
         metrics::counter!(names::DAMAGED).increment(failed);
-        for one in damaged {
+        for one in &lost {
             self.queue_head(one.device).await?;
         }
         Ok(())

@@ -95,6 +95,12 @@ async fn sort(
         let Some(taken) = window.take(&entry).await else { continue };
         let decoded = match QueueEntry::from_octets(entry.body.clone()) {
             Ok(decoded) => decoded,
+            // A newer replica's, while an update is under way: the row is the truth, and the janitor queues it again.
+            Err(error) if error.is_newer => {
+                metrics::counter!(names::LEFT).increment(1);
+                processor.drop_entry(taken).await;
+                continue;
+            }
             Err(error) => {
                 bury(processor, channel, &entry, &error.to_string()).await;
                 continue;

@@ -46,7 +46,8 @@ const COUNTERS: [(&str, &str); 50] = [
     ("simvault_outbound_over_budget_total", "Messages held back because a card is over its daily budget"),
     ("simvault_outbound_janitor_failed_total", "Rounds in which the janitor could not look; an alarm when it grows"),
     ("simvault_outbound_unwritten_total", "Outcomes that the store refused to write; an alarm"),
-    ("simvault_outbound_damaged_total", "Actions failed because their rows do not decode; an alarm"),
+    ("simvault_outbound_damaged_total", "Actions failed because their rows are damaged; an alarm"),
+    ("simvault_outbound_left_total", "Looks at what only another release can read, or at cards with a damaged state"),
     ("simvault_outbound_reach_full_total", "Devices without an IP session forgotten early, too many are remembered"),
     // Application server.
     ("simvault_application_rows_removed_total", "Rows removed when their time was over, by what"),

@@ -71,7 +71,8 @@ impl Content {
                 }
                 Ok(Self::Configuration { items })
             }
-            _ => Err(reader.corrupt("unknown action type")),
+            0 => Err(reader.corrupt("no action type")),
+            _ => Err(reader.newer("unknown action type")),
         }
     }
 }
@@ -118,7 +119,7 @@ fn progress(reader: &mut Reader) -> Result<Progress, CorruptValue> {
         (2, _) => Ok(Progress::Done),
         (3, reason) => Ok(Progress::Failed(reason)),
         (4, _) => Ok(Progress::Again),
-        _ => Err(reader.corrupt("unknown progress")),
+        _ => Err(reader.newer("unknown progress")),
     }
 }
 

@@ -73,7 +73,7 @@ impl QueueEntry {
         let device = DeviceKey { subscriber: SubscriberId(reader.i64()?), device: DeviceId(reader.i64()?) };
         let action = ActionId(reader.i64()?);
         let msisdn = Msisdn::from_i64(reader.i64()?).map_err(|_| reader.corrupt("not a number"))?;
-        let channel = Bearer::from_code(reader.u8()?).ok_or(reader.corrupt("unknown channel"))?;
+        let channel = Bearer::from_code(reader.u8()?).ok_or(reader.newer("unknown channel"))?;
         let acknowledgement = match reader.u8()? {
             0 => None,
             _ => Some(reader.long()?),

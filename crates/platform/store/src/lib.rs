@@ -40,6 +40,9 @@ pub enum StoreError {
     /// Stored octets do not decode.
     #[error("corrupt: {0}")]
     Corrupt(String),
+    /// Stored octets, or a stored number, that a newer release may have written: this one does not know their form.
+    #[error("of a newer release: {0}")]
+    Newer(String),
 }
 
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -186,8 +189,8 @@ pub trait OutboundStore: Send + Sync {
     /// Loads these actions, with the device they are for. Ids that are gone are left out; rows that do not decode are
     /// apart, so that they cost nobody else's.
     async fn actions(&self, ids: &[(DeviceKey, ActionId)]) -> Result<Loaded>;
-    /// Fails open actions whose rows do not decode, each with a notice for customer service; how many. Nothing else
-    /// would ever take them out of the way.
+    /// Fails open actions that are lost, each with a notice for customer service; how many. Nothing else would ever take
+    /// them out of the way.
     async fn fail_damaged(&self, damaged: &[Damaged], at: Timestamp) -> Result<u64>;
     /// The oldest open ordered action (restore, addressable restore, configuration) of each device: only this one may
     /// be launched (SC-OD-10).
@@ -246,11 +249,14 @@ pub struct Loaded {
     pub damaged: Vec<Damaged>,
 }
 
-/// An action whose row, or whose device's, does not decode.
+/// An action that cannot be used, for its row or its device's state does not decode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damaged {
     pub device: DeviceKey,
     pub id: ActionId,
+    /// Its own row is what no release ever wrote. Otherwise it stays as it is: a newer release can read it, or it waits for
+    /// its device's state to be mended.
+    pub is_lost: bool,
     /// What is wrong, for people.
     pub why: String,
 }

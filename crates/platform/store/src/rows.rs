@@ -1,6 +1,6 @@
 //! Rows as both databases keep them, and the domain's values: what the two implementations share.
 //!
-//! Whatever does not decode is [`StoreError::Corrupt`], never a panic.
+//! Whatever does not decode is [`StoreError::Corrupt`] or [`StoreError::Newer`], never a panic.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,12 +10,14 @@ use domain::{
     identity::{DeviceId, DeviceKey, Msisdn, SubscriberId, Timestamp},
     octets::CorruptValue,
     phonebook::{
-        AccountState, Bearer, Change, Device, DeviceState, FilePath, Page, PageKey, Profile, Source, Subscriber,
+        AccountState, Bearer, Change, Device, DeviceState, DeviceView, FilePath, Page, PageKey, Profile, Source,
+        Subscriber,
     },
 };
 
 use crate::{
-    Damaged, DuePage, DuePosition, DueQuery, InboundCommit, Part, PartsHeld, PartsKey, QueuedAction, Result, StoreError,
+    Damaged, DuePage, DuePosition, DueQuery, InboundCommit, Loaded, Part, PartsHeld, PartsKey, QueuedAction, Result,
+    StoreError,
 };
 
 /// The tenant of whoever comes in by a number (D-113).
@@ -27,12 +29,17 @@ pub const CARD_REPLACED: &str = "card replaced";
 
 impl From<CorruptValue> for StoreError {
     fn from(fault: CorruptValue) -> Self {
-        Self::Corrupt(fault.to_string())
+        if fault.is_newer { Self::Newer(fault.to_string()) } else { Self::Corrupt(fault.to_string()) }
     }
 }
 
 fn corrupt(what: &str, value: impl std::fmt::Display) -> StoreError {
     StoreError::Corrupt(format!("{what}: {value} is not known"))
+}
+
+/// A code that is not among those of this release.
+fn unknown(what: &str, code: i16) -> StoreError {
+    if code < 0 { corrupt(what, code) } else { StoreError::Newer(format!("{what}: {code} is not known")) }
 }
 
 pub fn key(subscriber: i64, device: i64) -> DeviceKey {
@@ -69,7 +76,7 @@ pub fn account_state_code(state: AccountState) -> i16 {
 
 pub fn account_state(code: i16) -> Result<AccountState> {
     let all = [AccountState::Active, AccountState::Suspended, AccountState::ServiceOff];
-    all.into_iter().find(|state| account_state_code(*state) == code).ok_or_else(|| corrupt("account state", code))
+    all.into_iter().find(|state| account_state_code(*state) == code).ok_or_else(|| unknown("account state", code))
 }
 
 pub fn profile_code(profile: Profile) -> i16 {
@@ -82,15 +89,15 @@ pub fn profile_code(profile: Profile) -> i16 {
 
 pub fn profile(code: i16) -> Result<Profile> {
     let all = [Profile::E1, Profile::E2, Profile::E3];
-    all.into_iter().find(|profile| profile_code(*profile) == code).ok_or_else(|| corrupt("profile", code))
+    all.into_iter().find(|profile| profile_code(*profile) == code).ok_or_else(|| unknown("profile", code))
 }
 
 pub fn bearer(code: i16) -> Result<Bearer> {
-    u8::try_from(code).ok().and_then(Bearer::from_code).ok_or_else(|| corrupt("bearer", code))
+    u8::try_from(code).ok().and_then(Bearer::from_code).ok_or_else(|| unknown("bearer", code))
 }
 
 pub fn action_state(code: i16) -> Result<State> {
-    u8::try_from(code).ok().and_then(State::from_code).ok_or_else(|| corrupt("action state", code))
+    u8::try_from(code).ok().and_then(State::from_code).ok_or_else(|| unknown("action state", code))
 }
 
 /// Action states as bits, for "still in one of".
@@ -121,7 +128,7 @@ pub fn subtype(content: &Content) -> i16 {
 }
 
 pub fn change(device: DeviceKey, id: i64, at: i64, source: i16, dedup: i64, records: Vec<u8>) -> Result<Change> {
-    let source = u8::try_from(source).ok().and_then(Source::from_code).ok_or_else(|| corrupt("source", source))?;
+    let source = u8::try_from(source).ok().and_then(Source::from_code).ok_or_else(|| unknown("source", source))?;
     let records = Change::records_from_octets(records)?;
     Ok(Change { device, id, at: Timestamp(at), source, dedup: dedup.cast_unsigned(), records })
 }
@@ -361,15 +368,30 @@ pub fn due_page(query: &DueQuery, rows: Vec<DueRow>) -> Result<DuePage> {
 }
 
 /// The value of one row of many; what does not decode is put aside, any other error is everybody's.
-pub fn sound<T>(read: Result<T>, device: DeviceKey, id: ActionId, damaged: &mut Vec<Damaged>) -> Result<Option<T>> {
-    match read {
-        Ok(value) => Ok(Some(value)),
-        Err(StoreError::Corrupt(why)) => {
-            damaged.push(Damaged { device, id, why });
-            Ok(None)
-        }
-        Err(other) => Err(other),
-    }
+fn sound<T>(read: Result<T>, device: DeviceKey, id: ActionId, damaged: &mut Vec<Damaged>) -> Result<Option<T>> {
+    let (is_lost, why) = match read {
+        Ok(value) => return Ok(Some(value)),
+        Err(StoreError::Corrupt(why)) => (true, why),
+        Err(StoreError::Newer(why)) => (false, why),
+        Err(other) => return Err(other),
+    };
+    damaged.push(Damaged { device, id, is_lost, why });
+    Ok(None)
+}
+
+/// One of the actions that were asked for, with its device. It is not lost by what is wrong with the device.
+pub fn load(
+    loaded: &mut Loaded,
+    (device, id): (DeviceKey, ActionId),
+    action: Result<Action>,
+    view: Result<DeviceView>,
+) -> Result<()> {
+    let Some(action) = sound(action, device, id, &mut loaded.damaged)? else { return Ok(()) };
+    let before = loaded.damaged.len();
+    let view = sound(view, device, id, &mut loaded.damaged)?;
+    loaded.damaged.iter_mut().skip(before).for_each(|it| it.is_lost = false);
+    loaded.actions.extend(view.map(|view| (action, view)));
+    Ok(())
 }
 
 /// Before every due action.

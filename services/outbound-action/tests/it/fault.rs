@@ -187,7 +187,7 @@ async fn a_damaged_row_fails_alone_and_the_next_one_has_its_turn() {
     let beside = centre.action(other, Bearer::Sms, restore(1));
     centre.commit_and_push(&[damaged.clone(), beside.clone()]).await;
     centre.commit(std::slice::from_ref(&behind)).await;
-    centre.sql(&format!("UPDATE outbound_action SET content = x'0109ffff' WHERE id = {}", damaged.id.0));
+    centre.sql(&format!("UPDATE outbound_action SET content = x'0102ff' WHERE id = {}", damaged.id.0));
     let _replica = centre.replica(config());
     let seen: HashSet<_> = [next(&mut centre.sms).await.msisdn, next(&mut centre.sms).await.msisdn].into();
     assert_eq!(seen.len(), 2, "the card beside it, and the action behind it");
@@ -196,6 +196,56 @@ async fn a_damaged_row_fails_alone_and_the_next_one_has_its_turn() {
     centre.until_queue_is_empty().await;
     let notices = centre.store.notices(10).await.unwrap();
     assert_eq!(notices.iter().map(|notice| notice.kind.as_str()).collect::<Vec<_>>(), ["action_failed"]);
+}
+
+/// A newer replica wrote these rows and this queue entry, or a card's state is damaged: nothing of it is failed or buried,
+/// and all of it goes on once it can be read.
+#[tokio::test]
+async fn what_cannot_be_read_yet_is_left() {
+    let mut centre = Centre::idle();
+    let mut cards = Vec::new();
+    for digits in ["441160040", "441160041", "441160042"] {
+        cards.push(centre.card(digits, Bearer::Sms).await);
+    }
+    let ordered = [0, 1].map(|at| centre.action(cards[at], Bearer::Sms, restore(1)));
+    let acknowledged = centre.action(cards[2], Bearer::Sms, acknowledgement(&[[0, 1, 0]]));
+    let actions = [ordered[0].clone(), ordered[1].clone(), acknowledged.clone()];
+    centre.commit(&actions).await;
+    centre.push(&ordered).await;
+    centre.queue.push(Bearer::Sms, &[Bytes::from_static(&[2, 0, 0])]).await.unwrap();
+    centre.sql(
+        "CREATE TABLE kept AS SELECT id, content FROM outbound_action; \
+         CREATE TABLE states AS SELECT device_id, data FROM device_state",
+    );
+    let (newer, ill) =
+        ([&ordered[0], &acknowledged].map(|it| it.id.0.to_string()).join(","), ordered[1].device.device.0);
+    centre.sql(&format!(
+        "UPDATE outbound_action SET content = x'01ff' WHERE id IN ({newer}); \
+         UPDATE device_state SET data = x'00' WHERE device_id = {ill}"
+    ));
+    let replica = centre.replica(config());
+    centre.until_queue_is_empty().await;
+    let mut janitor = outbound_action::janitor::Janitor::new(replica.processor.clone());
+    for _ in 0..3 {
+        centre.clock.advance(Duration::from_secs(60));
+        janitor.tick().await.unwrap();
+        centre.until_queue_is_empty().await;
+    }
+    nothing(&mut centre.sms);
+    assert_eq!(centre.queue.depth(Bearer::Sms).await.unwrap().dead, 0);
+    assert!(centre.store.notices(10).await.unwrap().is_empty());
+    centre.sql(
+        "UPDATE outbound_action SET content = (SELECT content FROM kept WHERE kept.id = outbound_action.id); \
+         UPDATE device_state SET data = (SELECT data FROM states WHERE states.device_id = device_state.device_id)",
+    );
+    for action in &actions {
+        assert_eq!(centre.row(action).await.state, State::Queued);
+    }
+    centre.clock.advance(Duration::from_secs(60));
+    assert_eq!(janitor.tick().await.unwrap(), 3);
+    for _ in &actions {
+        next(&mut centre.sms).await;
+    }
 }
 
 /// Covers: SC-OD-03

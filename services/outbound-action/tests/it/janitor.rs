@@ -84,7 +84,7 @@ async fn a_damaged_row_does_not_stop_the_janitor() {
     let card = centre.card("441130030", Bearer::Sms).await;
     let actions = [1, 2].map(|record| centre.action(card, Bearer::Sms, acknowledgement(&[[0, record, 0]])));
     centre.commit(&actions).await;
-    centre.sql(&format!("UPDATE outbound_action SET content = x'0109ffff' WHERE id = {}", actions[0].id.0));
+    centre.sql(&format!("UPDATE outbound_action SET content = x'0102ff' WHERE id = {}", actions[0].id.0));
     centre.clock.advance(Duration::from_secs(1));
     let mut janitor = centre.janitor();
     assert_eq!(janitor.tick().await.unwrap(), 1);

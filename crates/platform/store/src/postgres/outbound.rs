@@ -34,9 +34,8 @@ impl OutboundStore for PostgresStore {
         let found = self.readers.get().await?.query(&sql, &columns::params(&columns)).await?;
         let mut loaded = Loaded::default();
         for row in &found {
-            let (device, id) = (rows::key(get(row, 0)?, get(row, 1)?), ActionId(get(row, 2)?));
-            let read = columns::action(row, 0).and_then(|action| Ok((action, columns::view(row, 15)?)));
-            loaded.actions.extend(rows::sound(read, device, id, &mut loaded.damaged)?);
+            let id = (rows::key(get(row, 0)?, get(row, 1)?), ActionId(get(row, 2)?));
+            rows::load(&mut loaded, id, columns::action(row, 0), columns::view(row, 15))?;
         }
         Ok(loaded)
     }

@@ -29,11 +29,12 @@ impl OutboundStore for SqliteStore {
              WHERE a.subscriber_id = ?1 AND a.id = ?2"
         );
         let read = move |connection: &Connection| {
-            let pair = |row: &Row<'_>| Ok((actions::action(row, 0)?, actions::view(row, 15)?));
+            let pair = |row: &Row<'_>| Ok((actions::action(row, 0), actions::view(row, 15)));
             let mut loaded = Loaded::default();
             for (device, id) in ids {
-                let found = actions::first(connection, &sql, (device.subscriber.0, id.0), pair);
-                loaded.actions.extend(rows::sound(found, device, id, &mut loaded.damaged)?.flatten());
+                if let Some((action, view)) = actions::first(connection, &sql, (device.subscriber.0, id.0), pair)? {
+                    rows::load(&mut loaded, (device, id), action, view)?;
+                }
             }
             Ok(loaded)
         };

@@ -273,7 +273,7 @@ async fn a_damaged_row_costs_no_other_and_is_failed_with_a_notice() {
         store.account(1).await;
         store.account(2).await;
         put(&store, &[acknowledgement(1, 2), acknowledgement(1, 3), restore(2, 4)]).await;
-        let rubbish = store.octets("0109ffff");
+        let rubbish = store.octets("0102ff");
         store.sql(&format!("UPDATE outbound_action SET content = {rubbish} WHERE id = 2"));
         let page = store.outbound.due(&due(at(100), at(100), 10)).await.unwrap();
         assert_eq!(page.actions.iter().map(|it| it.id.0).collect::<Vec<_>>(), [3, 4], "{}", store.name);
@@ -292,6 +292,37 @@ async fn a_damaged_row_costs_no_other_and_is_failed_with_a_notice() {
         assert!(notices[0].text.starts_with("action 2: its row does not decode"), "{}", notices[0].text);
         let page = store.outbound.due(&due(at(100), at(100), 10)).await.unwrap();
         assert_eq!((page.actions.len(), page.damaged.len()), (2, 0), "{}: it does not come back", store.name);
+    }
+}
+
+/// A rolling update: what the next release writes, and what has nothing to do with the action, is not the action's end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_newer_release_wrote_is_told_from_damage() {
+    for store in both().await {
+        store.account(1).await;
+        put(&store, &[acknowledgement(1, 2), restore(1, 3)]).await;
+        let lost = |damaged: &[store::Damaged]| damaged.iter().map(|it| (it.id.0, it.is_lost)).collect::<Vec<_>>();
+        let ids = [2, 3].map(|id| (key(1), ActionId(id)));
+        // A format, an action type, and the progress of a restore's record.
+        for (hex, is_lost) in [("02", false), ("01ff", false), ("01020000000000010000ff000000", false), ("0100", true)]
+        {
+            let octets = store.octets(hex);
+            store.sql(&format!("UPDATE outbound_action SET content = {octets}"));
+            let page = store.outbound.due(&due(at(100), at(100), 10)).await.unwrap();
+            assert_eq!(lost(&page.damaged), [(2, is_lost)], "{} {hex}: a restore is not read here", store.name);
+            let mut loaded = store.outbound.actions(&ids).await.unwrap();
+            loaded.damaged.sort_by_key(|it| it.id);
+            assert_eq!(lost(&loaded.damaged), [(2, is_lost), (3, is_lost)], "{} {hex}", store.name);
+        }
+        let good = store.octets("0101000100");
+        store.sql(&format!("UPDATE outbound_action SET content = {good}"));
+        for hex in ["00", "ff"] {
+            let octets = store.octets(hex);
+            store.sql(&format!("UPDATE device_state SET data = {octets}"));
+            let mut loaded = store.outbound.actions(&ids).await.unwrap();
+            loaded.damaged.sort_by_key(|it| it.id);
+            assert_eq!(lost(&loaded.damaged), [(2, false), (3, false)], "{} {hex}", store.name);
+        }
     }
 }
 

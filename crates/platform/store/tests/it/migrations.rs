@@ -117,7 +117,7 @@ async fn each_role_can_do_its_work_and_no_more() {
     outbound.move_actions(&[(acknowledgement(1, 10), vec![])]).await.unwrap();
     outbound.add_notices(&[notice]).await.unwrap();
     outbound.due(&fixtures::due(fixtures::NOON, fixtures::NOON, 1)).await.unwrap();
-    let damaged = store::Damaged { device: key(1), id: acknowledgement(1, 99).id, why: "test".into() };
+    let damaged = store::Damaged { device: key(1), id: acknowledgement(1, 99).id, is_lost: true, why: "test".into() };
     assert_eq!(outbound.fail_damaged(&[damaged], fixtures::NOON).await.unwrap(), 0);
     outbound.finish(&[(key(1), id)], fixtures::NOON).await.unwrap();
 
