@@ -132,7 +132,9 @@ impl Accounts for Service {
         let account = self.0.account(&request.msisdn).await?;
         let what = format!("number changed to {new}");
         let row = audit::about(self.0.now(), &who, &account.subscriber, &what);
-        self.0.store.change_number(account.subscriber.id, new, row).await.map_err(errors::store)?;
+        let id = account.subscriber.id;
+        self.0.store.change_number(id, new, row).await.map_err(errors::store)?;
+        self.0.unqueue(|entry| entry.device.subscriber == id && entry.acknowledgement.is_some()).await;
         Ok(Response::new(self.0.show_account(&request.new_msisdn).await?))
     }
 
@@ -163,6 +165,7 @@ impl Accounts for Service {
         // The row that stays says that somebody was erased, by number of the row, not of the subscriber (PF-20).
         let row = Audit { at: self.0.now(), who, what: format!("subscriber {} erased", id.0) };
         let rows = self.0.store.erase(id, row).await.map_err(errors::store)?;
+        self.0.unqueue(|entry| entry.device.subscriber == id).await;
         let (more, unfinished) = housekeeping::erase_rest(&self.0, ERASE_WITHIN).await;
         Ok(Response::new(centre::EraseAccountResponse { rows: rows + more, unfinished }))
     }
@@ -324,6 +327,7 @@ impl App {
         let written = self.store.replace_card((old.key, old_state.version), &new, row).await;
         let written = errors::unless_changed(written)?;
         if written.is_some() {
+            self.unqueue(|entry| entry.device == old.key && entry.acknowledgement.is_some()).await;
             self.push(&new.actions).await;
         }
         Ok(written)

@@ -120,6 +120,19 @@ impl App {
         }
     }
 
+    /// Takes entries out of the queue. An acknowledgement travels whole, with its number: what waits must not go to
+    /// whoever gets that number, or the card. What still has a row the janitor queues again, as the row is now.
+    pub(crate) async fn unqueue(&self, is_meant: impl Fn(&QueueEntry) -> bool + Sync) {
+        let is_meant = |body: &Bytes| QueueEntry::from_octets(body.clone()).is_ok_and(|entry| is_meant(&entry));
+        for channel in [Bearer::Sms, Bearer::Ip] {
+            match self.queue.remove(channel, &is_meant).await {
+                Ok(0) => {}
+                Ok(entries) => tracing::info!(entries, "entries were taken out of the queue"),
+                Err(error) => tracing::warn!(%error, "entries of before were not taken out of the queue"),
+            }
+        }
+    }
+
     /// Tells the queue of the oldest open ordered action of a device, whose turn may have come.
     pub(crate) async fn push_next(&self, device: DeviceKey) {
         match self.store.ordered_actions(&[device]).await {

@@ -34,6 +34,9 @@ pub enum QueueError {
 
 pub type Result<T> = std::result::Result<T, QueueError>;
 
+/// Says by its body whether an entry is meant.
+pub type IsMeant<'a> = dyn Fn(&bytes::Bytes) -> bool + Sync + 'a;
+
 /// One stream of entries per channel.
 #[async_trait]
 pub trait Queue: Send + Sync {
@@ -47,6 +50,9 @@ pub trait Queue: Send + Sync {
     async fn acknowledge(&self, channel: Bearer, ids: &[String]) -> Result<()>;
     /// An entry that was delivered too often goes to the dead-letter list (PF-05).
     async fn bury(&self, channel: Bearer, entry: &Entry, cause: &str) -> Result<()>;
+    /// Takes out every entry whose body is meant, delivered or not, dead letters too; how many. It reads the whole channel:
+    /// for what an operator does, not for what a message does.
+    async fn remove(&self, channel: Bearer, is_meant: &IsMeant<'_>) -> Result<u64>;
     async fn depth(&self, channel: Bearer) -> Result<Depth>;
     async fn ping(&self) -> Result<()>;
 }

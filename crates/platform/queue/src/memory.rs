@@ -12,7 +12,7 @@ use domain::phonebook::Bearer;
 use runtime::clock::{self, Clock};
 use tokio::{sync::Notify, time::timeout};
 
-use crate::{Depth, Entry, Queue, QueueError, Result};
+use crate::{Depth, Entry, IsMeant, Queue, QueueError, Result};
 
 /// Entries of one channel, waiting and pending, at most.
 const ENTRIES_MAX: usize = 1_000_000;
@@ -168,6 +168,16 @@ impl Queue for MemoryQueue {
         }
         entries.dead.push_back((entry.body.clone(), cause.to_owned()));
         Ok(())
+    }
+
+    async fn remove(&self, channel: Bearer, is_meant: &IsMeant<'_>) -> Result<u64> {
+        let mut entries = self.entries(channel);
+        let Entries { waiting, pending, dead, .. } = &mut *entries;
+        let before = waiting.len() + pending.len() + dead.len();
+        waiting.retain(|(_, one)| !is_meant(&one.body));
+        pending.retain(|_, one| !is_meant(&one.body));
+        dead.retain(|(body, _)| !is_meant(body));
+        Ok(wide(before - waiting.len() - pending.len() - dead.len()))
     }
 
     async fn depth(&self, channel: Bearer) -> Result<Depth> {

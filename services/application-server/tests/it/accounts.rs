@@ -1,7 +1,8 @@
 //! Accounts and their first configuration.
 
 use domain::{
-    delivery::{Content, State, build},
+    delivery::{ActionId, Content, QueueEntry, State, build},
+    identity::Msisdn,
     phonebook::Bearer,
 };
 use link::{
@@ -10,10 +11,11 @@ use link::{
     monitor::MonitorTable,
 };
 use proto::centre;
+use queue::Queue;
 use store::Audit;
 use tonic::Code;
 
-use crate::centre::{Centre, adn, by_anna, new_account};
+use crate::centre::{Centre, adn, by_anna, key, new_account};
 
 /// The items of all configuration messages that an action makes for a channel.
 fn items(mut content: Content, channel: Bearer) -> Vec<Item> {
@@ -194,6 +196,48 @@ async fn a_lost_sim_is_replaced_and_its_data_goes_to_the_new_one() {
     assert_eq!(centre.action(&restore).await.device.device.0, new.device_id);
     let again = centre.accounts.replace_card(by_anna(request)).await.unwrap_err();
     assert_eq!(again.code(), Code::InvalidArgument);
+}
+
+/// Acknowledgements in the queue carry the number that they go to.
+#[tokio::test]
+async fn what_is_queued_for_a_number_or_card_of_before_is_taken_out() {
+    let mut centre = Centre::start().await;
+    let (one, other) = (centre.card("441200030").await, centre.card("441200031").await);
+    let mut kept = Vec::new();
+    for account in [&one, &other] {
+        for records in [Some(vec![0, 1, 0].into()), None] {
+            let (device, action) = (key(account, 0), ActionId(i64::from(records.is_some())));
+            let (msisdn, traces) = (Msisdn::parse(&account.msisdn).unwrap(), Vec::new());
+            let channel = Bearer::Sms;
+            kept.push(QueueEntry { device, action, msisdn, channel, acknowledgement: records, traces });
+        }
+    }
+    let push = async |entries: &[QueueEntry], centre: &Centre| {
+        let bodies: Vec<_> = entries.iter().map(QueueEntry::to_octets).collect();
+        centre.queue.push(Bearer::Sms, &bodies).await.unwrap();
+    };
+    push(&kept, &centre).await;
+    let change = centre::ChangeNumberRequest { msisdn: one.msisdn.clone(), new_msisdn: "441200032".to_owned() };
+    centre.accounts.change_number(by_anna(change)).await.unwrap();
+    let acknowledgement = kept.remove(0);
+    assert_eq!(centre.queued().await, kept, "its ordered action reads the number when it is launched");
+
+    push(&[acknowledgement], &centre).await;
+    let erase = centre::EraseAccountRequest { msisdn: "441200032".to_owned() };
+    push(&kept, &centre).await;
+    centre.accounts.erase_account(by_anna(erase)).await.unwrap();
+    kept.remove(0);
+    assert_eq!(centre.queued().await, kept);
+
+    push(&kept, &centre).await;
+    let replace = centre::ReplaceCardRequest {
+        msisdn: other.msisdn,
+        iccid: "8944999999999999998".to_owned(),
+        personalised: true,
+        ..centre::ReplaceCardRequest::default()
+    };
+    centre.accounts.replace_card(by_anna(replace)).await.unwrap();
+    assert_eq!(centre.queued().await, kept[1..]);
 }
 
 #[tokio::test]

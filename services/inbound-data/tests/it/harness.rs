@@ -379,6 +379,10 @@ impl Queue for Pushed {
         Ok(())
     }
 
+    async fn remove(&self, _: Bearer, _: &queue::IsMeant<'_>) -> queue::Result<u64> {
+        Ok(0)
+    }
+
     async fn depth(&self, _: Bearer) -> queue::Result<Depth> {
         Ok(Depth::default())
     }

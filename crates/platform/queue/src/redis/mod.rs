@@ -23,7 +23,7 @@ use runtime::config::{Problem, Validate, duration};
 use serde::{Deserialize, Serialize};
 
 use self::link::Link;
-use crate::{Depth, Entry, Queue, QueueError, Result};
+use crate::{Depth, Entry, IsMeant, Queue, QueueError, Result};
 
 /// How Redis is used. The address is given apart, for it holds the password.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -86,6 +86,8 @@ impl Validate for QueueConfig {
 
 /// Bodies in one round trip of [`Queue::push`].
 const PUSH_MAX: usize = 256;
+/// Entries that [`Queue::remove`] reads at once.
+const PAGE_MAX: usize = 1000;
 /// Rounds of one reclaim: each looks at ten times the entries that it may take.
 const RECLAIM_ROUNDS: usize = 50;
 
@@ -338,6 +340,33 @@ impl Queue for RedisQueue {
         bury.cmd("XDEL").arg(&key).arg(&entry.id).ignore();
         metrics::counter!("simvault_queue_dead_total", "channel" => name(channel)).increment(1);
         self.run(&self.link, &bury).await
+    }
+
+    async fn remove(&self, channel: Bearer, is_meant: &IsMeant<'_>) -> Result<u64> {
+        let mut removed = 0;
+        for key in [self.actions(channel), self.dead(channel)] {
+            // Behind the page before; the first begins at the stream's.
+            let mut from = "-".to_owned();
+            loop {
+                let mut page = pipe();
+                page.cmd("XRANGE").arg(&key).arg(&from).arg("+").arg("COUNT").arg(PAGE_MAX);
+                let (page,): (redis::streams::StreamRangeReply,) = self.run(&self.link, &page).await?;
+                let Some(last) = page.ids.last() else { break };
+                from = format!("({}", last.id);
+                let entries = page.ids.into_iter().map(|id| reply::entry(id, 0));
+                let meant: Vec<String> = entries.filter(|entry| is_meant(&entry.body)).map(|entry| entry.id).collect();
+                if meant.is_empty() {
+                    continue;
+                }
+                let mut take = pipe();
+                // The dead have no group; there the first does nothing.
+                take.cmd("XACK").arg(&key).arg(&self.config.group).arg(&meant).ignore();
+                take.cmd("XDEL").arg(&key).arg(&meant);
+                let (gone,): (u64,) = self.run(&self.link, &take).await?;
+                removed += gone;
+            }
+        }
+        Ok(removed)
     }
 
     async fn depth(&self, channel: Bearer) -> Result<Depth> {

@@ -28,6 +28,7 @@ pub async fn check_all(queue: Arc<dyn Queue>, a_pop_waits: impl Future<Output = 
     a_pop_waits_for_the_first_entry(&*queue, a_pop_waits).await;
     an_entry_of_a_dead_consumer_is_taken_over(&*queue).await;
     a_buried_entry_is_dead(&*queue).await;
+    what_is_meant_is_removed_wherever_it_is(&*queue).await;
     two_consumers_never_share_an_entry(&queue).await;
 }
 
@@ -95,6 +96,22 @@ async fn a_buried_entry_is_dead(queue: &dyn Queue) {
     let reclaimed = queue.reclaim(Bearer::Sms, "b", NOW, 10).await.expect("reclaimed");
     assert_eq!(contents(&reclaimed), bodies(1..2), "the dead one does not come back");
     queue.acknowledge(Bearer::Sms, &ids(&reclaimed)).await.expect("acknowledged");
+}
+
+/// The dead letter that [`a_buried_entry_is_dead`] left is one of them.
+async fn what_is_meant_is_removed_wherever_it_is(queue: &dyn Queue) {
+    queue.push(Bearer::Sms, &bodies(0..2500)).await.expect("pushed");
+    let taken = queue.pop(Bearer::Sms, "a", 100, NOW).await.expect("popped");
+    let is_even = |body: &Bytes| body.last().is_some_and(|octet| octet % 2 == 0);
+    assert_eq!(queue.remove(Bearer::Ip, &is_even).await.expect("removed"), 0, "channels are apart");
+    assert_eq!(queue.remove(Bearer::Sms, &is_even).await.expect("removed"), 1251);
+    let depth = queue.depth(Bearer::Sms).await.expect("depth");
+    assert_eq!((depth.waiting, depth.pending, depth.dead), (1200, 50, 0));
+    queue.acknowledge(Bearer::Sms, &ids(&taken)).await.expect("what is gone too");
+    let rest = queue.pop(Bearer::Sms, "a", 2500, NOW).await.expect("popped");
+    assert!(rest.len() == 1200 && !contents(&rest).iter().any(is_even));
+    assert_eq!(queue.remove(Bearer::Sms, &|_| true).await.expect("removed"), 1200, "taken ones too");
+    assert_eq!(queue.depth(Bearer::Sms).await.expect("depth"), Depth::default());
 }
 
 async fn two_consumers_never_share_an_entry(queue: &Arc<dyn Queue>) {
