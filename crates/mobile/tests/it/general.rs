@@ -94,7 +94,7 @@ fn the_menu_brings_the_book_back() {
 #[test]
 fn errors_reach_the_centre_before_other_tasks() {
     let mut world = World::new(Bearer::Sms, vec![]);
-    world.centre.out.push(hex("50 01"));
+    world.centre.out.push(hex("81 01 01"));
     world.centre.out.push(message(&[&[0x18, 0, 1], &bob(), &[0, 200], &home()]));
     world.come_to_rest(false);
     let told: Vec<_> = world.centre.errors.iter().map(|error| (error.ef, error.record_number, error.reason)).collect();
