@@ -2,7 +2,7 @@
 
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 
-const COUNTERS: [(&str, &str); 50] = [
+const COUNTERS: [(&str, &str); 51] = [
     ("simvault_events_total", "Entries of the system log, by kind"),
     // SMPP edges.
     ("simvault_smpp_delivered_total", "Messages delivered by the SMSC, by link and answer"),
