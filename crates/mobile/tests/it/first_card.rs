@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use link::checksum::crc16;
 use mobile::{
-    Contact, Input, Profile, Station, StationConfig,
+    Contact, Input, Output, Profile, Station, StationConfig,
     applet::{
         CardApplet,
         first::{FirstApplet, Settings, Slot, memory::empty_checksum},
@@ -24,13 +24,59 @@ use uicc::{
 };
 
 use crate::{
-    first_centre::{Centre, acknowledgement, applet, buffered, card, eeprom, entry, first, flags, restore, slot},
+    first_centre::{
+        Centre, acknowledgement, applet, buffered, card, eeprom, entries, entry, first, flags, restore, slot,
+    },
     rig::{CENTRE, Rig, bob, deliver_to_store, hex, home, office},
 };
 
 fn route() -> Route {
     let centre_isdn = link::configuration::IsdnAddress::new(0x91, CENTRE);
     Route { bearer: mobile::Bearer::Sms, centre_isdn, centre_ip: None }
+}
+
+/// An edit at the keyboard and a short message through all parts of the phone.
+///
+/// Covers: S1-ST-01
+#[test]
+fn the_phone_has_its_parts() {
+    let settings = Settings { shows_restores: true, ..Settings::default() };
+    let mut rig = first(settings, StationConfig { adn_records: 10, ..StationConfig::default() });
+    // Keyboard interface, SIM manager, copy in RAM.
+    rig.station.write_contact(4, &Contact { name: "HOME".to_owned(), number: "02081999".to_owned() }).unwrap();
+    assert_eq!(rig.station.read_record(EF_ADN, 4).unwrap(), home(), "on the SIM");
+    assert_eq!(rig.station.copy_of(EF_ADN)[3], home(), "and in the phone");
+    // Clock and polls, SMS assembly unit, radio manager.
+    let due = rig.station.next_timeout().unwrap();
+    assert_eq!(due, Duration::from_secs(5));
+    while rig.sent.is_empty() {
+        rig.now = rig.station.next_timeout().unwrap();
+        rig.station.handle_input(Input::Tick, rig.now);
+        while let Some(output) = rig.station.poll_output() {
+            let Output::SmsSubmit { reference, tpdu } = output else { panic!("{output:?}") };
+            // The nine fields of Table 1.
+            let submit = Submit::decode(&tpdu).unwrap();
+            assert_eq!((submit.message_reference, submit.destination.digits()), (reference, CENTRE));
+            assert!(!submit.reject_duplicates && !submit.reply_path && submit.validity_period.is_some());
+            assert_eq!((submit.protocol_id, submit.data_coding.is_binary()), (ProtocolId(0), true));
+            rig.sent.push(submit.user_data.body().to_vec());
+        }
+    }
+    assert_eq!(entries(&rig.sent[0]), [(4, home().try_into().unwrap())]);
+    let reference = 1;
+    rig.input(Input::SmsSubmitResult { reference, ok: true });
+    assert_eq!(rig.station.statistics().sms_sent, 1);
+    // SMS reception unit, copy of the incoming messages.
+    rig.input(Input::SmsDeliver({
+        let mut stranger = deliver_to_store(&[0x05]);
+        stranger[3] ^= 0x10;
+        stranger
+    }));
+    let stored = rig.station.read_record(EF_SMS, 1).unwrap();
+    assert_eq!((stored[0], rig.station.copy_of(EF_SMS)), (0x03, vec![stored]));
+    // Display control.
+    rig.receive_stored(&restore(&[(1, entry(1, 1))]));
+    assert_eq!(rig.displayed, ["Restore successful"]);
 }
 
 /// Covers: S1-ST-02
