@@ -62,9 +62,12 @@ impl Commands for Service {
         &self,
         request: Request<centre::ShowConfigurationRequest>,
     ) -> Result<Response<centre::CardConfiguration>, Status> {
+        let who = audit::user(request.metadata());
         let request = request.into_inner();
         let account = self.0.account(&request.msisdn).await?;
         let (device, state) = device_by_id(&account, request.device_id)?;
+        let what = format!("looked at the configuration of device {}", device.key.device.0);
+        self.0.record_look(&who, &account.subscriber, &what).await?;
         Ok(Response::new(translate::configuration(device, state)))
     }
 

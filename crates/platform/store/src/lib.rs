@@ -322,7 +322,7 @@ pub trait ApplicationStore: Send + Sync {
     async fn queue_counts(&self) -> Result<HashMap<State, u64>>;
     /// Earliest due time of the queued and sent actions; `None`: there are none.
     async fn oldest_due(&self) -> Result<Option<Timestamp>>;
-    /// The newest `limit` rows of the audit log, of one subscriber or of all.
+    /// The newest `limit` rows of the audit log, of one subscriber ([`Audit::what`]) or of all.
     async fn audit_log(&self, subscriber: Option<SubscriberId>, limit: u32) -> Result<Vec<Audit>>;
     async fn notices(&self, limit: u32) -> Result<Vec<Notice>>;
     /// Takes or renews a lease; `held` is whether `owner` has it now.
@@ -349,6 +349,8 @@ pub enum Expiring {
     EndedActions,
     Journal,
     Billing,
+    /// On Postgres the last 90 days stay, whatever is asked.
+    Audit,
 }
 
 /// Who did what, kept beside every operator's change.
@@ -356,6 +358,7 @@ pub enum Expiring {
 pub struct Audit {
     pub at: Timestamp,
     pub who: String,
+    /// Of one subscriber when it begins with `subscriber ID:` or `subscriber ID `.
     pub what: String,
 }
 

@@ -19,6 +19,7 @@ const POSTGRES: Migrations = &[
     (7, include_str!("../migrations/postgres/0007_erasure.sql")),
     (8, include_str!("../migrations/postgres/0008_audit.sql")),
     (9, include_str!("../migrations/postgres/0009_listing.sql")),
+    (10, include_str!("../migrations/postgres/0010_audit_subscriber.sql")),
 ];
 const SQLITE: Migrations = &[
     (1, include_str!("../migrations/sqlite/0001_schema.sql")),
@@ -29,10 +30,11 @@ const SQLITE: Migrations = &[
     (6, include_str!("../migrations/sqlite/0006_erasure.sql")),
     (7, include_str!("../migrations/sqlite/0007_audit.sql")),
     (8, include_str!("../migrations/sqlite/0008_listing.sql")),
+    (9, include_str!("../migrations/sqlite/0009_audit_subscriber.sql")),
 ];
 
 /// Oldest schema of Postgres that this program works with.
-pub const POSTGRES_MIN: i32 = 9;
+pub const POSTGRES_MIN: i32 = 10;
 
 /// Any number, the same in every release: only one process migrates at a time.
 const ADVISORY_LOCK: i64 = 0x5349_4D56_4155_4C54;

@@ -402,11 +402,6 @@ pub fn damage_cause(damaged: &Damaged) -> String {
     format!("its row does not decode: {}", damaged.why)
 }
 
-/// How what is told of a subscriber begins in the audit log.
-pub fn audit_beginnings(id: SubscriberId) -> [String; 2] {
-    [format!("subscriber {} ", id.0), format!("subscriber {}:", id.0)]
-}
-
 pub fn state_changed(device: DeviceKey) -> StoreError {
     StoreError::Conflict(format!("the state of device {} changed meanwhile", device.device.0))
 }

@@ -21,12 +21,18 @@ impl PostgresStore {
     pub(super) async fn remove_expired(&self, what: Expiring, before: Timestamp, limit: u32) -> Result<u64> {
         let parent = match what {
             Expiring::EndedActions => return self.remove_ended_actions(before, limit).await,
-            Expiring::Journal => "book_change",
-            Expiring::Billing => "billing_event",
+            Expiring::Journal => Some("book_change"),
+            Expiring::Billing => Some("billing_event"),
+            Expiring::Audit => None,
         };
         let limit = i32::try_from(limit).unwrap_or(i32::MAX);
         let connection = self.writers.get().await?;
-        let gone = connection.query("SELECT simvault_expire($1, $2, $3)", &[&parent, &At(before), &limit]).await?;
+        let gone = match parent {
+            Some(parent) => {
+                connection.query("SELECT simvault_expire($1, $2, $3)", &[&parent, &At(before), &limit]).await?
+            }
+            None => connection.query("SELECT simvault_expire_audit($1, $2)", &[&At(before), &limit]).await?,
+        };
         gone.first().map_or(Ok(0), |row| Ok(get::<i64>(row, 0)?.unsigned_abs()))
     }
 

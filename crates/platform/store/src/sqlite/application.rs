@@ -208,11 +208,16 @@ impl ApplicationStore for SqliteStore {
     }
 
     async fn audit_log(&self, subscriber: Option<SubscriberId>, limit: u32) -> Result<Vec<Audit>> {
-        let sql = "SELECT at, who, what FROM audit WHERE ?2 IS NULL OR substr(what, 1, length(?2)) = ?2 \
-                   OR substr(what, 1, length(?3)) = ?3 ORDER BY at DESC, rowid DESC LIMIT ?1";
-        let [first, second] = subscriber.map(rows::audit_beginnings).map_or([None, None], |both| both.map(Some));
+        let newest = "ORDER BY at DESC, rowid DESC LIMIT ?1";
         let audit = |row: &Row<'_>| Ok(Audit { at: Timestamp(row.get(0)?), who: row.get(1)?, what: row.get(2)? });
-        self.readers.read(move |connection| actions::all(connection, sql, (limit, first, second), audit)).await
+        let read = move |connection: &Connection| match subscriber {
+            None => actions::all(connection, &format!("SELECT at, who, what FROM audit {newest}"), [limit], audit),
+            Some(id) => {
+                let sql = format!("SELECT at, who, what FROM audit WHERE subscriber_id = ?2 {newest}");
+                actions::all(connection, &sql, (limit, id.0), audit)
+            }
+        };
+        self.readers.read(read).await
     }
 
     async fn notices(&self, limit: u32) -> Result<Vec<Notice>> {

@@ -17,6 +17,7 @@ impl SqliteStore {
             }
             Expiring::Journal => (4, "SELECT subscriber_id, device_id, at, id FROM book_change WHERE at < ?1 LIMIT ?2"),
             Expiring::Billing => (1, "SELECT rowid FROM billing_event WHERE at < ?1 ORDER BY rowid LIMIT ?2"),
+            Expiring::Audit => (1, "SELECT rowid FROM audit WHERE at < ?1 ORDER BY at LIMIT ?2"),
         };
         let read = move |connection: &Connection| {
             let key = |row: &Row<'_>| Ok((0..columns).map(|at| row.get(at)).collect::<rusqlite::Result<Key>>()?);
@@ -44,6 +45,7 @@ fn delete(connection: &Connection, what: Expiring, keys: &[Key], before: Timesta
             "DELETE FROM book_change WHERE subscriber_id = ?1 AND device_id = ?2 AND at = ?3 AND id = ?4"
         }
         Expiring::Billing => "DELETE FROM billing_event WHERE rowid = ?1",
+        Expiring::Audit => "DELETE FROM audit WHERE rowid = ?1",
     };
     let mut statement = connection.prepare_cached(delete)?;
     let mut deleted = 0;

@@ -2,7 +2,7 @@
 
 use domain::{
     delivery::State,
-    identity::{DeviceId, DeviceKey, Timestamp},
+    identity::{DeviceId, DeviceKey, SubscriberId, Timestamp},
     phonebook::{AccountState, DeviceState},
 };
 use store::{InboundCommit, NewCard, Notice, Part, PartsKey, SessionUpdate, StoreError, User, UserChange};
@@ -298,15 +298,20 @@ async fn an_operators_commit_leaves_its_audit_in_the_same_transaction() {
         let empty = InboundCommit::default();
         store.application.commit(empty, audit("looked")).await.unwrap();
         assert_eq!(store.count("audit"), 3);
-        for what in ["subscriber 1 (..01): seen", "subscriber 1: erased", "subscriber 11 (..11): seen"] {
+        let of_another = ["subscriber 11 (..11): seen", "no subscriber 1: seen", "subscriber 1", "subscriber 1x: seen"];
+        for what in ["subscriber 1 (..01): seen", "subscriber 1: erased"].into_iter().chain(of_another) {
             store.application.commit(InboundCommit::default(), audit(what)).await.unwrap();
         }
         let mut read = store.application.audit_log(Some(key(1).subscriber), 10).await.unwrap();
         read.sort_by(|before, after| before.what.cmp(&after.what));
         let expected = [audit("subscriber 1 (..01): seen"), audit("subscriber 1: erased")];
         assert_eq!(read, expected, "{}: and of nobody else", store.name);
-        assert_eq!(store.application.audit_log(None, 100).await.unwrap().len(), 6);
+        assert_eq!(store.application.audit_log(None, 100).await.unwrap().len(), 9);
         assert_eq!(store.application.audit_log(None, 2).await.unwrap().len(), 2);
+        let largest = SubscriberId(i64::MAX);
+        let what = format!("subscriber {} (..99): seen", largest.0);
+        store.application.commit(InboundCommit::default(), audit(&what)).await.unwrap();
+        assert_eq!(store.application.audit_log(Some(largest), 10).await.unwrap(), [audit(&what)], "{}", store.name);
         assert_eq!(store.application.journal(key(1), Timestamp(0), 10).await.unwrap().len(), 1);
     }
 }

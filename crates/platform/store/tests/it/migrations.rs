@@ -136,7 +136,7 @@ async fn each_role_can_do_its_work_and_no_more() {
     ] {
         assert!(matches!(&denied, Err(StoreError::Unavailable(why)) if why.contains("42501")), "{denied:?}");
     }
-    for what in [Expiring::EndedActions, Expiring::Journal, Expiring::Billing] {
+    for what in [Expiring::EndedActions, Expiring::Journal, Expiring::Billing, Expiring::Audit] {
         application.expire(what, fixtures::NOON, 10).await.unwrap();
     }
     application.journal_from().await.unwrap();

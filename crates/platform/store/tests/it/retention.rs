@@ -2,11 +2,11 @@
 
 use domain::{
     delivery::{Action, State},
-    identity::Timestamp,
+    identity::{SubscriberId, Timestamp},
 };
-use store::{Expiring, InboundCommit};
+use store::{Audit, Expiring, InboundCommit};
 
-use crate::fixtures::{Backend, acknowledgement, at, backup, billing, both, change, key, restore};
+use crate::fixtures::{Backend, acknowledgement, at, audit, backup, billing, both, change, key, restore};
 
 async fn expire_all(store: &Backend, what: Expiring, before: Timestamp, limit: u32) -> Vec<u64> {
     let mut steps = Vec::new();
@@ -89,5 +89,27 @@ async fn a_table_of_many_blocks_is_walked_to_its_end_in_every_round() {
             assert!(steps.len() > 5, "{}: bounded steps: {steps:?}", store.name);
         }
         assert_eq!(store.count("outbound_action"), 800, "{}", store.name);
+    }
+}
+
+/// A log of many: the rows of one are found by key, and old rows go.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_audit_log_is_read_by_key_and_its_old_rows_go() {
+    for store in both().await {
+        for second in 0..5 {
+            let row = Audit { at: at(second), ..audit(&format!("subscriber {}: seen", second % 2)) };
+            store.application.commit(InboundCommit::default(), row).await.unwrap();
+        }
+        let plan = match store.name {
+            "sqlite" => "EXPLAIN QUERY PLAN SELECT at FROM audit WHERE subscriber_id = 1 ORDER BY at DESC LIMIT 9",
+            _ => "EXPLAIN SELECT at FROM audit WHERE subscriber_id = 1 ORDER BY at DESC LIMIT 9",
+        };
+        let plan =
+            store.sql(&format!("{}{plan}", if store.name == "sqlite" { "" } else { "SET enable_seqscan = off; " }));
+        assert!(plan.iter().any(|line| line.contains("audit_subscriber")), "{}: {plan:?}", store.name);
+        assert_eq!(expire_all(&store, Expiring::Audit, at(3), 2).await, [2, 1], "{}", store.name);
+        let left = store.application.audit_log(Some(SubscriberId(1)), 10).await.unwrap();
+        assert_eq!(left.iter().map(|row| row.at).collect::<Vec<_>>(), [at(3)], "{}", store.name);
+        assert_eq!(store.count("audit"), 2, "{}", store.name);
     }
 }
