@@ -48,12 +48,12 @@ async fn a_silent_card_costs_the_others_nothing() {
     let actions = rig.actions(&msisdn(80), true).await;
     assert_eq!(actions.iter().filter(|action| action.action_id == waiting.action_id).count(), 1);
     assert!(waiting_for(&rig, number) >= 2);
-    let entries = rig.smsc.ledger().entries();
     let undelivered = |entry: &&Entry| entry.msisdn != number && entry.outcome != Outcome::Delivered;
     until("the others have all of theirs", async || {
         !rig.smsc.ledger().entries().iter().any(|entry| undelivered(&entry))
     })
     .await;
+    let entries = rig.smsc.ledger().entries();
     assert!(entries.iter().all(|entry| entry.msisdn == number || entry.attempts <= 1), "nothing was tried twice");
     // Reachable again: the SMSC hands over what it kept, and the restore goes on.
     rig.smsc.set_reachable(number, true).await;
