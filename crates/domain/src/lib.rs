@@ -8,3 +8,4 @@ pub mod identity;
 pub mod numbers;
 pub mod octets;
 pub mod phonebook;
+pub mod transfer;
