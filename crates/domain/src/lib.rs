@@ -1,6 +1,7 @@
 //! Decisions of the centre, pure: no I/O, no clock, no SQL. Time is an argument.
 //!
-//! [`identity`] names things, [`phonebook`] is the book with its journal, [`delivery`] the life of an outbound action.
+//! [`identity`] names things, [`phonebook`] is the book with its journal, [`delivery`] the life of an outbound action,
+//! [`security`] how a device's messages are secured.
 //! Start reading at `phonebook::apply`, the step that turns a card's message into what must be committed.
 
 pub mod delivery;
@@ -8,4 +9,4 @@ pub mod identity;
 pub mod numbers;
 pub mod octets;
 pub mod phonebook;
-pub mod transfer;
+pub mod security;

@@ -33,6 +33,11 @@ impl Reader {
         if found == format { Ok(reader) } else { Err(reader.unknown_format(found, format)) }
     }
 
+    /// Opens `octets` that are part of a value: without a format octet of their own.
+    pub fn plain(value: &'static str, octets: Bytes) -> Self {
+        Self { value, total: octets.len(), rest: octets }
+    }
+
     /// Opens `octets`, whose leading octet is one of `formats`; gives which.
     pub fn open_one_of(value: &'static str, octets: Bytes, formats: &[u8]) -> Result<(Self, u8), CorruptValue> {
         let mut reader = Self { value, total: octets.len(), rest: octets };

@@ -28,6 +28,7 @@ pub use second::{
     default_monitor_table, memory,
 };
 
+use crate::guard::Limits;
 use memory::{Configuration, Counts, Route};
 
 /// What a card speaks with its centre (D-50), with the settings of that profile.
@@ -44,6 +45,8 @@ pub enum Profile {
 pub struct Provisioning {
     pub service_on: bool,
     pub route: Route,
+    /// What is left of a message inside a secured packet.
+    pub limits: Limits,
 }
 
 /// The applet on the card.
@@ -64,16 +67,22 @@ impl CardApplet {
     /// The applet of a new card with these files.
     #[must_use]
     pub fn new(profile: Profile, provisioning: Provisioning, files: &FileSystem) -> Self {
-        let Provisioning { service_on, route } = provisioning;
+        let Provisioning { service_on, route, limits } = provisioning;
         match profile {
             Profile::First(settings) => Self::First(first::FirstApplet::new(settings, service_on, route, files)),
             Profile::Second => {
                 let Route { bearer, centre_isdn, centre_ip } = route;
                 let configuration =
                     Configuration { service_on, centre_isdn, centre_ip, bearer, ..Configuration::default() };
-                Self::Second(BackupApplet::new(configuration, default_monitor_table(files)))
+                let mut applet = BackupApplet::new(configuration, default_monitor_table(files));
+                applet.limit_to(limits);
+                Self::Second(applet)
             }
-            Profile::Third(settings) => Self::Third(third::ThirdApplet::new(settings, service_on, route, files)),
+            Profile::Third(settings) => {
+                let mut applet = third::ThirdApplet::new(settings, service_on, route, files);
+                applet.limit_to(limits);
+                Self::Third(applet)
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use link::configuration::Bearer;
 use uicc::files::{EF_ADN, EF_EXT1, EF_ICCID, EF_IMSI, EF_PHASE, EF_SMS, EF_SMSP, EF_SST, FileSystem};
 
-use crate::{applet::Profile, bip::BipConfig};
+use crate::{applet::Profile, bip::BipConfig, guard::CardSecurity};
 
 /// What a station is made of.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct StationConfig {
     pub chv1: [u8; 8],
     /// The shortest poll interval that the phone grants (D-34).
     pub poll_minimum: Duration,
+    /// How its messages are secured; `None`: they are plain.
+    pub security: Option<CardSecurity>,
     /// The phone reports a short message as sent at once, without waiting for [`Input::SmsSubmitResult`].
     pub immediate_result: bool,
     /// The card speaks the IP link itself, over a channel of the phone; `None`: the phone speaks it for its card (D-114).
@@ -47,6 +49,7 @@ impl Default for StationConfig {
             alpha_octets: 14,
             chv1: *b"1234\xFF\xFF\xFF\xFF",
             poll_minimum: Duration::from_secs(1),
+            security: None,
             immediate_result: false,
             bip: None,
         }
@@ -119,6 +122,8 @@ pub struct Statistics {
     pub records_restored: u64,
     /// Error messages that the centre sent.
     pub errors_received: u64,
+    /// Messages to a secured card that were plain, forged or repeated.
+    pub insecure_refused: u64,
     /// Records left to the database checksum after all repeats (D-36).
     pub records_given_up: u64,
     /// Asynchronous backups that the centre has ended with success.

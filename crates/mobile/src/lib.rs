@@ -1,13 +1,15 @@
 //! The virtual mobile station: a SIM with the backup applet, and its phone.
 //!
 //! Start at [`Station`]: a machine that is given inputs and the time, and gives outputs. The card's side is
-//! [`applet::CardApplet`], one applet for each [`Profile`], which runs on the card of the crate `uicc`.
+//! [`applet::CardApplet`], one applet for each [`Profile`], which runs on the card of the crate `uicc`;
+//! `guard` secures its messages.
 
 pub mod applet;
 pub mod bip;
 mod channel;
 mod contacts;
 mod copies;
+mod guard;
 mod interface;
 mod station;
 mod timers;
@@ -15,6 +17,7 @@ mod timers;
 pub use applet::Profile;
 pub use bip::BipConfig;
 pub use contacts::ContactError;
+pub use guard::CardSecurity;
 pub use interface::{Input, Output, StationConfig, Statistics};
 pub use link::configuration::Bearer;
 pub use station::Station;

@@ -18,6 +18,7 @@ use crate::{
     bip::OverBip,
     channel::PhoneChannel,
     copies::{COPIED, Copies},
+    guard::{CardSecurity, Guarded},
     interface::{Input, Output, StationConfig, Statistics, personalised},
     timers::{Busy, Timers},
 };
@@ -25,7 +26,7 @@ use assembly::Outstanding;
 
 /// A mobile station: phone and card.
 pub struct Station {
-    pub(crate) card: Card<OverBip<CardApplet>>,
+    pub(crate) card: Card<OverBip<Guarded<CardApplet>>>,
     pub(crate) channel: PhoneChannel,
     config: StationConfig,
     is_on: bool,
@@ -72,13 +73,15 @@ impl Station {
         let files = personalised(&config);
         let centre_isdn = IsdnAddress::new(0x91, &config.centre_isdn);
         let route = Route { bearer: config.bearer, centre_isdn, centre_ip: None };
-        let provisioning = Provisioning { service_on: config.service_on, route };
+        let limits = config.security.as_ref().map(CardSecurity::limits).unwrap_or_default();
+        let provisioning = Provisioning { service_on: config.service_on, route, limits };
         let profile = config.profile.clone();
         let applet = if config.applet_installed {
             CardApplet::new(profile, provisioning, &files)
         } else {
             CardApplet::Absent { profile, provisioning }
         };
+        let applet = Guarded::new(applet, config.security.clone());
         let mut station = Self {
             card: Card::new(files, config.chv1, OverBip::new(applet, config.bip.clone())),
             channel: PhoneChannel::default(),
@@ -185,7 +188,10 @@ impl Station {
     /// Anything queued, unsent or unacknowledged, or a restore under way.
     #[must_use]
     pub fn pending(&self) -> bool {
-        self.card.applet.pending() || self.submit.is_some() || !self.outputs.is_empty()
+        self.card.applet.applet.pending()
+            || self.card.applet.pending()
+            || self.submit.is_some()
+            || !self.outputs.is_empty()
     }
 
     #[must_use]
@@ -196,7 +202,7 @@ impl Station {
     /// The preferred channel as the card's configuration has it now.
     #[must_use]
     pub fn bearer(&self) -> Bearer {
-        self.card.applet.bearer()
+        self.card.applet.applet.bearer()
     }
 
     /// The card speaks the IP link itself: its driver carries the octets of a channel, and no payloads.
@@ -210,19 +216,19 @@ impl Station {
     /// phone's own setting holds.
     #[must_use]
     pub fn centre_ip(&self) -> Option<SocketAddr> {
-        self.card.applet.centre_ip()
+        self.card.applet.applet.centre_ip()
     }
 
     /// The card's applet, to look at.
     #[must_use]
     pub fn applet(&self) -> &CardApplet {
-        &self.card.applet
+        &self.card.applet.applet
     }
 
     /// The applet of the first embodiment, to look at; `None`: the card has another or none.
     #[must_use]
     pub fn first(&self) -> Option<&first::FirstApplet> {
-        match &*self.card.applet {
+        match &self.card.applet.applet {
             CardApplet::First(applet) => Some(applet),
             _ => None,
         }
@@ -231,7 +237,7 @@ impl Station {
     /// The applet of the third embodiment, to look at; `None`: the card has another or none.
     #[must_use]
     pub fn third(&self) -> Option<&third::ThirdApplet> {
-        match &*self.card.applet {
+        match &self.card.applet.applet {
             CardApplet::Third(applet) => Some(applet),
             _ => None,
         }
@@ -243,7 +249,7 @@ impl Station {
     /// The card has another applet or none: a mistake of the caller, who made the station.
     #[must_use]
     pub fn eeprom(&self) -> &second::memory::Eeprom {
-        match &*self.card.applet {
+        match &self.card.applet.applet {
             CardApplet::Second(applet) => applet.eeprom(),
             _ => panic!("a card of the second embodiment is expected"),
         }
@@ -251,14 +257,15 @@ impl Station {
 
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        let counts = self.card.applet.counts();
+        let counts = self.card.applet.applet.counts();
         Statistics {
-            backups_completed: self.card.applet.backups_completed(),
+            backups_completed: self.card.applet.applet.backups_completed(),
             longest_blocked: self.busy.longest,
             records_backed_up: counts.records_backed_up,
             records_restored: counts.records_restored,
             errors_received: counts.errors_received,
             records_given_up: counts.records_given_up,
+            insecure_refused: self.card.applet.refused(),
             ..self.statistics
         }
     }

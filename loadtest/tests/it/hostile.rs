@@ -229,6 +229,7 @@ fn stored_value_decoders() -> Vec<Decoder> {
         msisdn: Msisdn::parse("447700900123").expect("a number"),
         channel: Bearer::Sms,
         acknowledgement: Some(Bytes::from_static(&[0, 1, 0])),
+        is_secured: true,
         traces: vec![Bytes::from_static(&[7; 16]); 2],
     };
     let record = RestoreRecord {

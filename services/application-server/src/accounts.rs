@@ -189,7 +189,7 @@ impl App {
         Ok(u32::try_from(accounts.len()).unwrap_or(u32::MAX))
     }
 
-    fn new_account(&self, requested: &centre::NewAccount) -> Result<NewAccount, Status> {
+    pub(crate) fn new_account(&self, requested: &centre::NewAccount) -> Result<NewAccount, Status> {
         let msisdn = msisdn("msisdn", &requested.msisdn)?;
         short("name", &requested.name, NAME_CHARACTERS_MAX)?;
         short("tenant", &requested.tenant, TENANT_CHARACTERS_MAX)?;
@@ -319,7 +319,8 @@ impl App {
         let bearer = if request.bearer.is_empty() { translate::bearer(old.bearer) } else { &request.bearer };
         let card = Card { iccid: &request.iccid, ip_key: &request.ip_key, bearer };
         let device = Device { profile: old.profile, ..self.new_device(id, card)? };
-        let (state, first) = self.first_state(&device, monitor, request.personalised);
+        let (mut state, first) = self.first_state(&device, monitor, request.personalised);
+        state.security = old_state.security.as_ref().map(domain::security::Security::for_new_card);
         let actions: Vec<_> = first.into_iter().map(|content| self.action(msisdn, &device, &state, content)).collect();
         let what = format!("card of device {} replaced by device {}", old.key.device.0, device.key.device.0);
         let row = audit::about(self.now(), who, &account.subscriber, &what);

@@ -10,8 +10,10 @@ use domain::{
         Bearer, Device, DeviceState, Subscriber,
         restore::{self, Book},
     },
+    security::Keyring,
 };
 use queue::Queue;
+use secured::master::MasterKey;
 use store::{Account, ApplicationStore, Audit, InboundCommit, StoreError};
 use tonic::Status;
 
@@ -28,12 +30,18 @@ pub struct App {
     clock: Clock,
     pub(crate) ids: IdGenerator,
     pub(crate) passwords: Passwords,
+    pub(crate) keyring: Keyring,
+    /// Of the card maker.
+    pub(crate) transport: Option<MasterKey>,
 }
 
 impl App {
     pub fn new(config: Config, store: Arc<dyn ApplicationStore>, queue: Arc<dyn Queue>, clock: Clock) -> Self {
         let ids = IdGenerator::new(config.node);
-        Self { config, store, queue, clock, ids, passwords: Passwords::default() }
+        // Checked where the service starts.
+        let keyring = Keyring::from_setting(config.master_key.expose()).unwrap_or_default();
+        let transport = MasterKey::from_hex(config.transport_key.expose());
+        Self { config, store, queue, clock, ids, passwords: Passwords::default(), keyring, transport }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -59,6 +67,7 @@ impl App {
             id: ActionId(self.next_id()),
             content,
             msisdn,
+            is_secured: state.required_security().is_some(),
             channel: state.channel(device.bearer),
             state: State::Queued,
             attempts: 0,

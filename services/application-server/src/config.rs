@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use runtime::config::{Problem, Validate};
+use domain::security::Keyring;
+use runtime::config::{Problem, Secret, Validate};
 use serde::{Deserialize, Serialize};
 
 use crate::housekeeping::HousekeepingConfig;
@@ -29,6 +30,11 @@ pub struct Config {
     pub listing_rows_max: u32,
     /// How long rows are kept.
     pub housekeeping: HousekeepingConfig,
+    /// What the keys of cards are derived from or kept under (D-125): 64 hexadecimal digits, the same in inbound-data,
+    /// outbound-action and application-server. Default none: no device can be secured.
+    pub master_key: Secret,
+    /// What a card maker wraps keys with in its output file: 64 hexadecimal digits. Default none: nothing can be imported.
+    pub transport_key: Secret,
 }
 
 impl Default for Config {
@@ -43,6 +49,8 @@ impl Default for Config {
             journal_rows_max: 100_000,
             listing_rows_max: 1000,
             housekeeping: HousekeepingConfig::default(),
+            master_key: Secret::default(),
+            transport_key: Secret::default(),
         }
     }
 }
@@ -57,6 +65,11 @@ impl Validate for Config {
         let polls = ((normal == 0) != (fast == 0) || fast > normal).then(|| {
             Problem::new("poll_fast_seconds", fast, "0 with poll_normal_seconds 0, else 1 to poll_normal_seconds")
         });
+        let keys = [("master_key", &self.master_key), ("transport_key", &self.transport_key)];
+        let keys = keys.into_iter().filter_map(|(name, key)| {
+            let expected = Keyring::from_setting(key.expose()).err()?;
+            Some(Problem::new(name, "another text (not shown)", expected))
+        });
         [
             number,
             polls,
@@ -66,6 +79,7 @@ impl Validate for Config {
         ]
         .into_iter()
         .flatten()
+        .chain(keys)
         .chain(Problem::under("server", self.server.problems()))
         .chain(Problem::under("housekeeping", self.housekeeping.problems()))
         .collect()

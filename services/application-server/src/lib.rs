@@ -1,7 +1,8 @@
 //! The application server: accounts, books with their history, restore, configuration, queues and notices for operators,
 //! and what the edges need kept (leases, session registry, settings).
 //!
-//! One file per gRPC service of `centre.v1`: [`accounts`], [`phonebooks`], [`commands`], [`queues`], [`edge_registry`].
+//! One file per gRPC service of `centre.v1`: [`accounts`], [`phonebooks`], [`commands`], [`security`], [`queues`],
+//! [`edge_registry`].
 //! [`app`] holds what they share. An operator's change, its audit row and its actions are one transaction; the queue
 //! hears of actions after it (the store is the truth, the janitor of `outbound-action` queues what was missed).
 //! [`housekeeping`] removes what was kept for long enough.
@@ -18,6 +19,7 @@ pub mod housekeeping;
 mod passwords;
 pub mod phonebooks;
 pub mod queues;
+pub mod security;
 mod translate;
 mod users;
 
@@ -42,6 +44,10 @@ pub async fn start(
     clock: Clock,
     stop: CancellationToken,
 ) -> anyhow::Result<rpc::Running> {
+    for (name, key) in [("master_key", &config.master_key), ("transport_key", &config.transport_key)] {
+        domain::security::Keyring::from_setting(key.expose())
+            .map_err(|expected| anyhow::anyhow!("{name}: expected {expected}"))?;
+    }
     let server = config.server.clone();
     let app = Arc::new(App::new(config, store, queue, clock));
     let rounds = tokio::spawn(housekeeping::run(app.clone(), stop.clone()));
@@ -60,6 +66,7 @@ pub fn routes(app: Arc<App>) -> Routes {
         .add_service(centre::accounts_server::AccountsServer::new(accounts::Service(app.clone())))
         .add_service(centre::phonebooks_server::PhonebooksServer::new(phonebooks::Service(app.clone())))
         .add_service(centre::commands_server::CommandsServer::new(commands::Service(app.clone())))
+        .add_service(centre::security_server::SecurityServer::new(security::Service(app.clone())))
         .add_service(centre::queues_server::QueuesServer::new(queues::Service(app.clone())))
         .add_service(centre::edge_registry_server::EdgeRegistryServer::new(edge_registry::Service(app)));
     routes.routes()

@@ -16,6 +16,7 @@ use domain::{
         AccountState, Bearer, Card, DeviceState, PageKey, Pages,
         apply::{self, Context, Effects, Incoming, Outcome as Decided, Parsed, Policy, Reply},
     },
+    security::{Keyring, packet::Refusal},
 };
 use link::{message::Message, reason::Reason};
 use proto::inbound::{Bearer as WireBearer, InboundMessage, Outcome};
@@ -23,6 +24,7 @@ use runtime::Clock;
 use store::{BillingEvent, InboundCommit, InboundStore, Notice, Part, PartsKey, StoreError};
 
 use crate::{
+    envelope::{self, Envelope, Observed, Opening, What},
     item::{Answer, Item, Received},
     metrics::Metrics,
     reassembly::{Added, Assembly, Shape, shape},
@@ -39,6 +41,9 @@ pub struct Processor {
     pub parts_age_max: Duration,
     /// Parts of incomplete messages that one number may have waiting.
     pub parts_max: usize,
+    pub keyring: Keyring,
+    /// What a sender is told to wait when its card's keys cannot be had.
+    pub retry_after: Duration,
 }
 
 /// What an attempt wants to be written, and what follows when it was.
@@ -58,6 +63,8 @@ pub struct Attempt {
     pub notices: Vec<&'static str>,
     /// Numbers whose error message of the day this attempt uses up.
     pub told: Vec<Msisdn>,
+    /// What was seen of secured messages.
+    pub observed: Vec<Observed>,
 }
 
 /// What is kept over the attempts of a batch.
@@ -88,7 +95,7 @@ impl Processor {
         let mut batch = Batch::new(items, now);
         batch.read_cards(self).await?;
         batch.assemble(self).await?;
-        batch.parse();
+        batch.parse(&self.keyring, self.retry_after);
         batch.read_actions(self, memory).await?;
         batch.read_pages(self).await?;
         batch.decide(Context { now, ids: &self.ids, policy: &self.policy }, memory);
@@ -110,6 +117,7 @@ struct Whole {
     item: usize,
     card: usize,
     incoming: Incoming,
+    envelope: Envelope,
     parsed: Option<Parsed>,
     /// Which of the completed long messages it is.
     completion: Option<usize>,
@@ -201,12 +209,15 @@ impl<'a> Batch<'a> {
                     let part = Part { key, sequence, user_data_header: others, payload, arrived: self.now };
                     parts.push((at, card, part));
                 }
-                Shape::Secured => self.whole(at, card, received, single(received, true), None),
+                Shape::Secured(envelope) => {
+                    let octets = received.message.payload.clone();
+                    self.whole(at, card, received, (octets, envelope), None);
+                }
                 Shape::Malformed if active => {
                     self.answer(at, Answer::refused(Reason::Malformed));
                     self.bill(received, Some(card), false);
                 }
-                _ => self.whole(at, card, received, single(received, false), None),
+                _ => self.whole(at, card, received, single(received), None),
             }
         }
         if !parts.is_empty() {
@@ -235,7 +246,7 @@ impl<'a> Batch<'a> {
             let Some(Item::Message(received)) = self.items.get(at) else { continue };
             match self.assembly.add(part) {
                 Added::Whole(assembled) => {
-                    let octets = (assembled.octets, assembled.is_secured);
+                    let octets = (assembled.octets, assembled.envelope);
                     self.whole(at, card, received, octets, Some(assembled.completion));
                 }
                 Added::Waits => {
@@ -256,12 +267,11 @@ impl<'a> Batch<'a> {
         item: usize,
         card: usize,
         received: &Received,
-        (octets, is_secured): (Bytes, bool),
+        (octets, envelope): (Bytes, Envelope),
         completion: Option<usize>,
     ) {
         let incoming = incoming(&received.message, octets);
-        let parsed = is_secured.then_some(Parsed::Unsupported { first_octet: None });
-        self.wholes.push(Whole { item, card, incoming, parsed, completion });
+        self.wholes.push(Whole { item, card, incoming, envelope, parsed: None, completion });
     }
 
     /// An IP connection outlives what it was opened for: the card was replaced, the number is another's, the account is
@@ -281,18 +291,27 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Decodes; what follows an answer that may change the monitor table waits for the next attempt.
-    fn parse(&mut self) {
+    /// Opens and decodes; what follows an answer that may change the monitor table waits for the next attempt.
+    fn parse(&mut self, keyring: &Keyring, retry_after: Duration) {
         let mut changed = HashSet::new();
         let (cards, now) = (&mut self.cards, self.now);
         let mut awake = Vec::new();
+        let mut unread = Vec::new();
         self.wholes.retain_mut(|whole| {
             let Some(card) = cards.get_mut(whole.card) else { return false };
             if changed.contains(&whole.card) {
                 return false;
             }
+            let Whole { incoming, envelope, .. } = whole;
+            match envelope::open(incoming.octets.clone(), *envelope, incoming.bearer, &card.view, keyring) {
+                Opening::Read(octets, stamp) => (incoming.octets, incoming.stamp) = (octets, stamp),
+                other => {
+                    unread.push((whole.item, whole.card, whole.completion, other));
+                    return false;
+                }
+            }
             let state = &card.view.state;
-            let parsed = whole.parsed.take().unwrap_or_else(|| apply::parse(&whole.incoming.octets, &state.monitor));
+            let parsed = apply::parse(&whole.incoming.octets, &state.monitor);
             if matches!(parsed, Parsed::Message(Message::ConfigurationAcknowledgement { .. })) {
                 changed.insert(whole.card);
             }
@@ -306,6 +325,37 @@ impl<'a> Batch<'a> {
         });
         awake.dedup();
         self.attempt.awake = awake;
+        for (item, card, completion, opening) in unread {
+            self.settle_unread(item, card, completion, opening, retry_after);
+        }
+    }
+
+    /// A message that the domain never sees.
+    fn settle_unread(
+        &mut self,
+        item: usize,
+        card: usize,
+        completion: Option<usize>,
+        opening: Opening,
+        retry_after: Duration,
+    ) {
+        let Some(Item::Message(received)) = self.items.get(item) else { return };
+        let (answer, what) = match opening {
+            Opening::Refused(refusal) => (Answer::refused(Reason::KeyOrCounterRefused), What::Refused(refusal)),
+            Opening::Receipt(status) => (Answer::of(Outcome::Stored), What::Receipt(status)),
+            Opening::Later(fault) => (Answer::retry(retry_after), What::NoKeys(fault)),
+            Opening::Read(..) => return,
+        };
+        self.answer(item, answer);
+        if answer.outcome != Outcome::Retry {
+            self.done.extend(completion);
+            self.bill(received, Some(card), false);
+        }
+        self.observe(received, what);
+    }
+
+    fn observe(&mut self, received: &Received, what: What) {
+        self.attempt.observed.extend(received.msisdn.map(|msisdn| Observed { msisdn, what }));
     }
 
     fn checks(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
@@ -387,6 +437,9 @@ impl<'a> Batch<'a> {
                 }
             };
             self.done.extend(whole.completion);
+            if verdict.outcome == Decided::Refused(Reason::KeyOrCounterRefused) && whole.incoming.stamp.is_some() {
+                self.observe(received, What::Refused(Refusal::Replayed));
+            }
             self.answer(whole.item, answer);
             self.bill(received, Some(whole.card), verdict.outcome == Decided::Duplicate);
             self.replies.extend(verdict.reply.map(|reply| (whole.item, reply)));
@@ -519,6 +572,10 @@ impl<'a> Batch<'a> {
             msisdn,
             device: card.map(|card| card.view.device.key),
             bearer: bearer(&received.message),
+            security: card.and_then(|card| {
+                let security = card.view.state.required_security()?;
+                Some(Box::new((security.clone(), card.view.device.iccid.clone())))
+            }),
             octets: reply.octets,
             trace: received.message.trace_id.clone(),
         };
@@ -537,9 +594,13 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// A message that came in one piece, and whether it is a secured packet.
-fn single(received: &Received, is_secured: bool) -> (Bytes, bool) {
-    (received.message.payload.clone(), is_secured)
+/// A message that came in one piece.
+fn single(received: &Received) -> (Bytes, Envelope) {
+    let payload = &received.message.payload;
+    match bearer(&received.message) {
+        Bearer::Ip => Envelope::of_ip(payload),
+        Bearer::Sms => (payload.clone(), Envelope::Plain),
+    }
 }
 
 fn bearer(message: &InboundMessage) -> Bearer {
@@ -549,7 +610,7 @@ fn bearer(message: &InboundMessage) -> Bearer {
 /// A whole message for the domain; `octets`: without transport.
 pub fn incoming(message: &InboundMessage, octets: Bytes) -> Incoming {
     let trace = if message.trace_id.len() == 16 { message.trace_id.clone() } else { Bytes::new() };
-    Incoming { octets, bearer: bearer(message), reference: message.reference, trace }
+    Incoming { octets, bearer: bearer(message), reference: message.reference, stamp: None, trace }
 }
 
 /// One per signal, accepted or not (D-64, D-124).

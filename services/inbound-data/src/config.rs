@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use domain::{delivery::RetryLadder, phonebook::apply::Policy};
-use runtime::config::{Problem, Validate, duration};
+use domain::{delivery::RetryLadder, phonebook::apply::Policy, security::Keyring};
+use runtime::config::{Problem, Secret, Validate, duration};
 use serde::{Deserialize, Serialize};
 
 use crate::plant;
@@ -58,6 +58,9 @@ pub struct Config {
     pub error_ip: rpc::EndpointsConfig,
     /// Answer an alert of the network or the next message of a card by resuming what waits for it. Default true.
     pub resume_waiting: bool,
+    /// What the keys of cards are derived from or kept under (D-125): 64 hexadecimal digits, the same in inbound-data,
+    /// outbound-action and application-server. Default none: no device can be secured.
+    pub master_key: Secret,
 }
 
 impl Default for Config {
@@ -84,6 +87,7 @@ impl Default for Config {
             error_sms: rpc::EndpointsConfig::default(),
             error_ip: rpc::EndpointsConfig::default(),
             resume_waiting: true,
+            master_key: Secret::default(),
         }
     }
 }
@@ -105,6 +109,11 @@ impl Config {
             ..Policy::default()
         }
     }
+}
+
+fn master_key_problem(key: &Secret) -> Option<Problem> {
+    let expected = Keyring::from_setting(key.expose()).err()?;
+    Some(Problem::new("master_key", "another text (not shown)", expected))
 }
 
 impl Validate for Config {
@@ -138,6 +147,7 @@ impl Validate for Config {
             .chain(Problem::under("server", self.server.problems()))
             .chain(Problem::under("error_sms", self.error_sms.problems()))
             .chain(Problem::under("error_ip", self.error_ip.problems()))
+            .chain(master_key_problem(&self.master_key))
             .collect()
     }
 }

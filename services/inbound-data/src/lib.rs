@@ -7,6 +7,7 @@
 pub mod after;
 pub mod batch;
 pub mod config;
+mod envelope;
 pub mod item;
 mod lively;
 mod metrics;
@@ -21,7 +22,7 @@ pub mod worker;
 
 use std::{sync::Arc, time::Duration};
 
-use domain::identity::IdGenerator;
+use domain::{identity::IdGenerator, security::Keyring};
 use proto::inbound::inbound_data_server::InboundDataServer;
 use queue::Queue;
 use runtime::Clock;
@@ -59,6 +60,8 @@ pub async fn start(
         sms: balancer(&config.error_sms, &launchers_stop)?,
         ip: balancer(&config.error_ip, &launchers_stop)?,
     };
+    let keyring = Keyring::from_setting(config.master_key.expose());
+    let keyring = keyring.map_err(|expected| anyhow::anyhow!("master_key: expected {expected}"))?;
     let processor = Arc::new(Processor {
         store,
         ids: IdGenerator::new(config.node),
@@ -67,6 +70,8 @@ pub async fn start(
         metrics: Metrics::register(),
         parts_age_max: config.parts_age_max,
         parts_max: config.parts_max,
+        keyring,
+        retry_after: config.retry_after,
     });
     let (after, mut tasks) = After::start(processor.clone(), queue, launchers, config.resume_waiting);
     let pace = Pace::new(config.workers.max(1));

@@ -9,15 +9,18 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::{Bytes, BytesMut};
 use domain::identity::{Msisdn, Timestamp};
+use secured::bearer;
 use sms::{PartInfo, UserDataHeader, concatenation::Reference};
 use store::{Part, PartsHeld, PartsKey};
+
+use crate::envelope::Envelope;
 
 /// What a message is by its user data header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shape {
     Whole,
-    /// A secured packet (TS 31.115); none of these can be opened.
-    Secured,
+    /// A secured packet (TS 31.115).
+    Secured(Envelope),
     Part {
         key: PartsKey,
         sequence: u8,
@@ -26,9 +29,6 @@ pub enum Shape {
     /// The header's octets are no header.
     Malformed,
 }
-
-/// Identifiers of command and response packets (TS 31.115).
-const SECURED: [u8; 2] = [0x70, 0x71];
 
 /// Reads the header; empty for nearly every message.
 pub fn shape(msisdn: Msisdn, user_data_header: &Bytes) -> Shape {
@@ -45,8 +45,19 @@ pub fn shape(msisdn: Msisdn, user_data_header: &Bytes) -> Shape {
             let others = header.without_concatenation().encode().into();
             Shape::Part { key: PartsKey { msisdn, reference, is_wide, total }, sequence, others }
         }
-        _ if header.elements().iter().any(|element| SECURED.contains(&element.id)) => Shape::Secured,
-        _ => Shape::Whole,
+        _ => match header.elements().iter().map(|element| element.id).find_map(envelope) {
+            Some(envelope) => Shape::Secured(envelope),
+            None => Shape::Whole,
+        },
+    }
+}
+
+/// By the identifier of an information element.
+fn envelope(iei: u8) -> Option<Envelope> {
+    match iei {
+        bearer::IEI_COMMAND => Some(Envelope::Command),
+        bearer::IEI_RESPONSE => Some(Envelope::Response),
+        _ => None,
     }
 }
 
@@ -96,7 +107,7 @@ pub struct Assembled {
     /// Names it in [`Assembly::into_writes`].
     pub completion: usize,
     pub octets: Bytes,
-    pub is_secured: bool,
+    pub envelope: Envelope,
 }
 
 impl Assembly {
@@ -142,9 +153,12 @@ impl Assembly {
             octets.extend_from_slice(&held.part.payload);
         }
         let header = message.parts.values().next().map(|held| held.part.user_data_header.clone()).unwrap_or_default();
-        let is_secured = shape(key.msisdn, &header) == Shape::Secured;
+        let envelope = match shape(key.msisdn, &header) {
+            Shape::Secured(envelope) => envelope,
+            Shape::Whole | Shape::Part { .. } | Shape::Malformed => Envelope::Plain,
+        };
         self.complete.push((key, message));
-        Added::Whole(Assembled { completion: self.complete.len() - 1, octets: octets.freeze(), is_secured })
+        Added::Whole(Assembled { completion: self.complete.len() - 1, octets: octets.freeze(), envelope })
     }
 
     /// Parts to write, and messages whose parts go: those that were `done`. The parts of a complete message that is not
@@ -321,7 +335,8 @@ mod tests {
         let msisdn = Msisdn::parse("447700900001").unwrap();
         let check = |octets: &'static [u8]| shape(msisdn, &Bytes::from_static(octets));
         assert_eq!(check(&[]), Shape::Whole);
-        assert_eq!(check(&[0x70, 0]), Shape::Secured);
+        assert_eq!(check(&[0x70, 0]), Shape::Secured(Envelope::Command));
+        assert_eq!(check(&[0x71, 0]), Shape::Secured(Envelope::Response));
         assert_eq!(check(&[0x00, 3, 9]), Shape::Malformed);
         assert_eq!(check(&[0x00, 3, 9, 1, 1]), Shape::Whole);
         let Shape::Part { key, sequence, others } = check(&[0x00, 3, 9, 2, 1, 0x70, 0]) else { panic!("a part") };

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use domain::{
     identity::{DeviceKey, Msisdn},
     phonebook::Bearer,
+    security::{Security, counter_floor, packet::Sealed},
 };
 use proto::outbound::{Launch, LaunchBatch, outbound_channel_client::OutboundChannelClient};
 use tokio::{sync::mpsc, time::timeout};
@@ -35,6 +36,8 @@ pub struct ErrorMessage {
     /// `None`: nobody's number.
     pub device: Option<DeviceKey>,
     pub bearer: Bearer,
+    /// How the device's messages are secured, and its ICCID.
+    pub security: Option<Box<(Security, String)>>,
     pub octets: Vec<u8>,
     pub trace: Bytes,
 }
@@ -44,10 +47,13 @@ pub async fn run(launchers: Launchers, processor: Arc<Processor>, mut waiting: m
     let mut taken = Vec::with_capacity(BATCH_MAX);
     while waiting.recv_many(&mut taken, BATCH_MAX).await > 0 {
         for bearer in [Bearer::Sms, Bearer::Ip] {
-            let launches: Vec<Launch> = (0..)
-                .zip(taken.iter().filter(|error| error.bearer == bearer))
-                .map(|(id, error)| launch(id, error))
-                .collect();
+            let mut launches: Vec<Launch> = Vec::new();
+            for error in taken.iter().filter(|error| error.bearer == bearer) {
+                match sealed(&processor, error).await {
+                    Some(sealed) => launches.push(launch(u64::try_from(launches.len()).unwrap_or(0), error, sealed)),
+                    None => processor.metrics.replies_dropped.increment(1),
+                }
+            }
             if launches.is_empty() {
                 continue;
             }
@@ -88,14 +94,37 @@ async fn send(balancer: Option<&rpc::Balancer>, launches: Vec<Launch>) -> bool {
     }
 }
 
-fn launch(id: u64, error: &ErrorMessage) -> Launch {
+/// The message as it is for a plain device, and in a packet for any other; `None`: it cannot be made.
+async fn sealed(processor: &Processor, error: &ErrorMessage) -> Option<Sealed> {
+    let plain = || Sealed { user_data_header: Bytes::new(), payload: error.octets.clone().into() };
+    let (Some(secured), Some(device)) = (&error.security, error.device) else { return Some(plain()) };
+    let (security, iccid) = secured.as_ref();
+    let floor = counter_floor(processor.now());
+    let counter = match processor.store.reserve_secured(device, 1, floor).await {
+        Ok(counter) => counter,
+        Err(cause) => {
+            tracing::warn!(msisdn = %error.msisdn, %cause, "an error message has no counter");
+            return None;
+        }
+    };
+    match security.seal(&processor.keyring, iccid, error.bearer, counter, &error.octets) {
+        // An error message is shorter than one packet holds.
+        Ok(sealed) => sealed.into_iter().next(),
+        Err(cause) => {
+            tracing::error!(msisdn = %error.msisdn, %cause, "an error message cannot be secured");
+            None
+        }
+    }
+}
+
+fn launch(id: u64, error: &ErrorMessage, sealed: Sealed) -> Launch {
     Launch {
         id,
         subscriber_id: error.device.map_or(0, |device| device.subscriber.0),
         device_id: error.device.map_or(0, |device| device.device.0),
         msisdn: error.msisdn.digits(),
-        user_data_header: Bytes::new(),
-        payload: error.octets.clone().into(),
+        user_data_header: sealed.user_data_header,
+        payload: sealed.payload,
         protocol_id: sms::PID_SIM_DATA_DOWNLOAD.0.into(),
         data_coding: sms::MT_DATA_CODING.0.into(),
         registered_delivery: false,

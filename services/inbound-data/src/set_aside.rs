@@ -63,6 +63,9 @@ impl Processor {
         let Some(view) = self.store.devices(&[msisdn]).await.ok().and_then(|mut views| views.pop()).flatten() else {
             return effects;
         };
+        if view.state.required_security().is_some() {
+            return effects;
+        }
         let card = Card::new(view);
         let incoming: Incoming = incoming(message, message.payload.clone());
         let parsed = apply::parse(&incoming.octets, &card.view.state.monitor);

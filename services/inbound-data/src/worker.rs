@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use crate::{
     after::After,
     batch::{Attempt, Memory, Processor},
+    envelope::Observed,
     item::{Answer, Item, Outbox, Received},
     pace::Turn,
     plant,
@@ -131,6 +132,7 @@ impl Worker {
         metrics.resynchronisations.increment(attempt.resynchronisations);
         metrics.mismatches.increment(attempt.mismatches);
         attempt.notices.iter().for_each(|kind| metrics.notice(kind));
+        attempt.observed.iter().for_each(Observed::tell);
         self.after.follow(attempt.to_queue, attempt.replies, attempt.awake);
         let answers = attempt.answers.into_iter();
         items.into_iter().zip(answers).filter(|(_, answer)| answer.is_none()).map(|(item, _)| item).collect()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use domain::{
     delivery::{State, build},
-    phonebook::Bearer,
+    phonebook::{Bearer, DeviceView},
 };
 
 use crate::{
@@ -14,8 +14,17 @@ use crate::{
     launcher::{self, Outcome},
     metrics as names,
     processor::{Processor, key},
+    securing::Secured,
     taken::Taken,
 };
+
+/// Why a device was not read.
+enum Missing {
+    /// It is gone, and its actions with it.
+    Row,
+    /// The process stops; the entries stay in the queue.
+    Store,
+}
 
 impl Processor {
     /// Launches what was held for a device; `channel` is the queue that it came from.
@@ -29,16 +38,26 @@ impl Processor {
             self.postpone_acknowledgements(held, "over the budget of short messages", Some(when)).await;
             return;
         }
+        let view = match self.secured_device(&held).await {
+            Ok(view) => view,
+            Err(Missing::Row) => return self.drop_all(held).await,
+            Err(Missing::Store) => return,
+        };
+        let secured = view.as_ref().and_then(Secured::of);
+        let capacity = match self.capacity(secured, channel) {
+            Ok(capacity) => capacity,
+            Err(fault) => return self.postpone_acknowledgements(held, &fault.to_string(), None).await,
+        };
         let records = held.entries.iter().filter_map(|(entry, _)| entry.acknowledgement.as_deref());
         // A combined message carries every trace that it answers (D-124).
         let mut traces: Vec<Bytes> = held.entries.iter().flat_map(|(entry, _)| entry.traces.iter().cloned()).collect();
         traces.dedup();
         metrics::counter!(names::COMBINED).increment(held.entries.len().saturating_sub(1) as u64);
-        for payload in build::acknowledgements(records, build::limit(channel)) {
+        for payload in build::acknowledgements(records, capacity.single) {
             let octets = payload.len();
             // It is never launched again by itself, so it may wait for the card as long as the network allows.
             let message = launcher::message(device, msisdn, payload, false, self.ladder.cap, traces.clone());
-            match self.launchers.launch(channel, message).await {
+            match self.launch_for(channel, secured, message).await {
                 Outcome::Accepted(accepted) => {
                     if channel == Bearer::Ip {
                         self.reach.found(device);
@@ -64,6 +83,20 @@ impl Processor {
         }
         for (entry, taken) in held.entries {
             self.finish(Finished::Acknowledged { device, id: entry.action, entry: taken }).await;
+        }
+    }
+
+    /// The device, if its messages were secured when one of these was made; nothing is read for any other.
+    async fn secured_device(&self, held: &Held<Taken>) -> Result<Option<DeviceView>, Missing> {
+        let Some((entry, _)) = held.entries.iter().find(|(entry, _)| entry.is_secured) else { return Ok(None) };
+        let ids = [key(entry)];
+        let rows = self.reading(|| self.load(&ids)).await.ok_or(Missing::Store)?;
+        rows.into_iter().next().map(|(_, view)| Some(view)).ok_or(Missing::Row)
+    }
+
+    async fn drop_all(&self, held: Held<Taken>) {
+        for (_, taken) in held.entries {
+            self.drop_entry(taken).await;
         }
     }
 

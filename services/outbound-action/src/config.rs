@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use runtime::config::{Problem, Validate, duration};
+use domain::security::Keyring;
+use runtime::config::{Problem, Secret, Validate, duration};
 use serde::{Deserialize, Serialize};
 
 /// Everything that can be set, with its default.
@@ -66,6 +67,9 @@ pub struct Config {
     /// Between two short messages of a card over its budget, 1 s to 1 d. Default 5 min.
     #[serde(with = "duration")]
     pub sms_slowed: Duration,
+    /// What the keys of cards are derived from or kept under (D-125): 64 hexadecimal digits, the same in inbound-data,
+    /// outbound-action and application-server. Default none: no device can be secured.
+    pub master_key: Secret,
 }
 
 impl Default for Config {
@@ -96,6 +100,7 @@ impl Default for Config {
             ip_retry: seconds(10),
             sms_budget_per_day: 1000,
             sms_slowed: seconds(300),
+            master_key: Secret::default(),
         }
     }
 }
@@ -111,9 +116,12 @@ impl Validate for Config {
             let expected = format!("longer than patience and streams.deadline together, {slowest:?}");
             Problem::new("lease", format!("{:?}", self.lease), expected)
         });
+        let master_key = Keyring::from_setting(self.master_key.expose()).err();
+        let master_key = master_key.map(|expected| Problem::new("master_key", "another text (not shown)", expected));
         [
             consumer,
             lease,
+            master_key,
             Problem::duration_range("hold", self.hold, Duration::ZERO..=millis(500)),
             Problem::range("in_flight_max", self.in_flight_max, 128..=65_536),
             Problem::duration_range("patience", self.patience, Duration::ZERO..=seconds(20)),

@@ -7,6 +7,7 @@ use domain::{
     identity::Timestamp,
     phonebook::{AccountState, Bearer},
 };
+use secured::bearer::Capacity;
 
 /// What to do.
 #[derive(Debug)]
@@ -30,12 +31,13 @@ pub struct Launching {
 }
 
 /// Decides for an action as it was read, of an account in state `account`. `head`: it is the oldest open ordered one of its
-/// device (SC-OD-10).
+/// device (SC-OD-10). `capacity`: what a message takes on this channel, for this device.
 pub fn decide(
     action: &Action,
     account: AccountState,
     head: bool,
     channel: Bearer,
+    capacity: Capacity,
     ladder: &RetryLadder,
     now: Timestamp,
 ) -> Decision {
@@ -60,7 +62,7 @@ pub fn decide(
     before.content.reopen();
     before.channel = channel;
     let mut marked = before.clone();
-    let Some(payload) = build::next_message(&mut marked.content, build::limit(channel)) else {
+    let Some(payload) = build::next_message_within(&mut marked.content, capacity) else {
         marked.state = if marked.content.progresses().any(|progress| progress == Progress::Done) {
             State::Done
         } else {
@@ -99,6 +101,7 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
+    const SMS: Capacity = Capacity { single: 140, most: 140 };
 
     fn restore(records: u8, octets: usize) -> Action {
         let record = |record_number| RestoreRecord {
@@ -114,6 +117,7 @@ mod tests {
             id: ActionId(3),
             content: Content::Restore { records: (1..=records).map(record).collect() },
             msisdn: Msisdn::parse("441234567").unwrap(),
+            is_secured: false,
             channel: Bearer::Sms,
             state: State::Queued,
             attempts: 0,
@@ -127,7 +131,7 @@ mod tests {
     }
 
     fn launching(action: &Action, channel: Bearer, now: Timestamp) -> Launching {
-        match decide(action, AccountState::Active, true, channel, &RetryLadder::default(), now) {
+        match decide(action, AccountState::Active, true, channel, build::plain(channel), &RetryLadder::default(), now) {
             Decision::Launch(launching) => *launching,
             other => panic!("expected a launch, got {other:?}"),
         }
@@ -136,7 +140,8 @@ mod tests {
     #[test]
     fn only_a_due_action_whose_turn_it_is_is_launched() {
         let ladder = RetryLadder::default();
-        let decided = |action: &Action, head| decide(action, AccountState::Active, head, Bearer::Sms, &ladder, NOW);
+        let decided =
+            |action: &Action, head| decide(action, AccountState::Active, head, Bearer::Sms, SMS, &ladder, NOW);
         let dropped = |action: &Action, head| matches!(decided(action, head), Decision::Drop);
         let action = restore(1, 28);
         assert!(!dropped(&action, true));
@@ -178,7 +183,7 @@ mod tests {
         }
         intervals.push(action.due.since(now).as_secs() / 60);
         assert_eq!(intervals, [5, 10, 20, 40, 80, 160, 320, 640, 1280, 1440, 1440, 1440]);
-        match decide(&action, AccountState::Active, true, Bearer::Sms, &RetryLadder::default(), action.due) {
+        match decide(&action, AccountState::Active, true, Bearer::Sms, SMS, &RetryLadder::default(), action.due) {
             Decision::Settle(settled) => assert_eq!(settled.state, State::Waiting),
             other => panic!("expected waiting, got {other:?}"),
         }
@@ -188,10 +193,10 @@ mod tests {
     fn a_card_that_is_not_served_is_sent_nothing_and_nothing_is_counted() {
         for account in [AccountState::Suspended, AccountState::ServiceOff] {
             let sent = launching(&restore(2, 28), Bearer::Sms, NOW).marked;
-            let early = decide(&sent, account, true, Bearer::Sms, &RetryLadder::default(), NOW);
+            let early = decide(&sent, account, true, Bearer::Sms, SMS, &RetryLadder::default(), NOW);
             assert!(matches!(early, Decision::Drop), "its answer may be on the way: {early:?}");
             for action in [restore(2, 28), sent] {
-                let decided = decide(&action, account, true, Bearer::Sms, &RetryLadder::default(), action.due);
+                let decided = decide(&action, account, true, Bearer::Sms, SMS, &RetryLadder::default(), action.due);
                 let Decision::Settle(parked) = decided else { panic!("expected waiting, got {decided:?}") };
                 assert_eq!((parked.state, parked.attempts), (State::Waiting, action.attempts));
                 assert!(!parked.cause.is_empty() && parked.content.progresses().all(Progress::is_to_launch));
@@ -220,7 +225,7 @@ mod tests {
         assert_eq!(launching.payload.len(), 31);
         let Content::Restore { records } = &launching.before.content else { panic!("still a restore") };
         assert_eq!((records[0].progress, records[1].progress), (Progress::Failed(3), Progress::Open));
-        match decide(&restore(1, 138), AccountState::Active, true, Bearer::Sms, &RetryLadder::default(), NOW) {
+        match decide(&restore(1, 138), AccountState::Active, true, Bearer::Sms, SMS, &RetryLadder::default(), NOW) {
             Decision::Settle(settled) => assert_eq!(settled.state, State::Failed),
             other => panic!("expected failed, got {other:?}"),
         }

@@ -99,6 +99,7 @@ mod tests {
             msisdn: Msisdn::parse("441234567").unwrap(),
             channel: Bearer::Sms,
             acknowledgement: Some([0, 1, 0].repeat(records).into()),
+            is_secured: false,
             traces: Vec::new(),
         }
     }

@@ -133,6 +133,7 @@ fn entry(action: &QueuedAction) -> QueueEntry {
         msisdn: action.msisdn,
         channel: action.channel,
         acknowledgement: action.acknowledgement.clone(),
+        is_secured: action.is_secured,
         traces: action.traces.clone(),
     }
 }

@@ -2,7 +2,7 @@
 //! became of them (Fig. 25).
 //!
 //! Start at [`worker`], the path of an entry: acknowledgements go through [`holder`] and `acknowledgements`, everything
-//! that waits for the card's answer through [`decision`] and `ordered`. [`finisher`] writes many outcomes at a time;
+//! that waits for the card's answer through [`decision`] and `ordered`; `securing` makes packets for devices that want them. [`finisher`] writes many outcomes at a time;
 //! [`janitor`] queues what the queue has lost. The store is the truth; the queue may be wiped at any time.
 
 mod acknowledgements;
@@ -17,12 +17,13 @@ mod metrics;
 mod ordered;
 pub mod processor;
 pub mod reach;
+mod securing;
 mod taken;
 mod worker;
 
 use std::{sync::Arc, time::Duration};
 
-use domain::phonebook::Bearer;
+use domain::{phonebook::Bearer, security::Keyring};
 use queue::Queue;
 use store::OutboundStore;
 use tokio::task::JoinHandle;
@@ -46,6 +47,8 @@ pub async fn start(
     clock: Clock,
     stop: CancellationToken,
 ) -> anyhow::Result<rpc::Running> {
+    Keyring::from_setting(config.master_key.expose())
+        .map_err(|expected| anyhow::anyhow!("master_key: expected {expected}"))?;
     // The launchers' streams outlive the stop: what is under way is still answered.
     let streams = CancellationToken::new();
     // A short message that an SMSC may have is not submitted again before its time (D-117); a card takes the same payload

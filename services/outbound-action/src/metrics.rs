@@ -4,6 +4,8 @@ use domain::phonebook::Bearer;
 
 /// Messages by channel and outcome (`accepted`, `temporary`, `permanent`, `unanswered`).
 pub const LAUNCHES: &str = "simvault_outbound_launches_total";
+/// Messages that went as secured packets, by channel.
+pub const SECURED: &str = "simvault_outbound_secured_total";
 /// Acknowledgements that travelled in a message with others.
 pub const COMBINED: &str = "simvault_outbound_combined_total";
 /// Actions by what became of them (`done`, `sent`, `postponed`, `failed`, `waiting`).

@@ -10,9 +10,10 @@ use std::{
 };
 
 use domain::{
-    delivery::{Action, ActionId, Launched, QueueEntry, State},
+    delivery::{Action, ActionId, Launched, QueueEntry, State, build},
     identity::{DeviceKey, Timestamp},
     phonebook::{Bearer, DeviceView},
+    security::KeyFault,
 };
 use proto::outbound::Accepted;
 
@@ -20,6 +21,7 @@ use crate::{
     decision::{Decision, Launching, decide},
     launcher::{self, Outcome},
     processor::{Processor, key},
+    securing::Secured,
     taken::Taken,
 };
 
@@ -64,7 +66,11 @@ impl Processor {
         let now = self.now();
         let channel = self.reach.choose(action.device, view.channel(), now);
         let read = (action.state, action.due);
-        match decide(&action, view.subscriber.state, head, channel, &self.ladder, now) {
+        let (capacity, fault) = match self.capacity(Secured::of(&view), channel) {
+            Ok(capacity) => (capacity, None),
+            Err(fault) => (build::plain(channel), Some(fault)),
+        };
+        match decide(&action, view.subscriber.state, head, channel, capacity, &self.ladder, now) {
             Decision::Drop => {
                 self.drop_entry(entry).await;
                 None
@@ -74,6 +80,10 @@ impl Processor {
                 None
             }
             Decision::Launch(launching) => {
+                if let Some(fault) = fault {
+                    self.wait_for_keys(launching.before, read, fault, entry).await;
+                    return None;
+                }
                 if channel == Bearer::Sms
                     && let Some(when) = self.over_budget(action.device, action.msisdn).await
                 {
@@ -87,6 +97,15 @@ impl Processor {
                 Some(Ready { launching: *launching, read, view, entry })
             }
         }
+    }
+
+    /// Nothing leaves without its keys, and no attempt is counted: an operator has to give them.
+    async fn wait_for_keys(&self, mut action: Action, read: (State, Timestamp), fault: KeyFault, entry: Taken) {
+        tracing::error!(msisdn = %action.msisdn, action = action.id.0, cause = %fault, "a secured message waits for keys");
+        action.state = State::Queued;
+        action.due = self.now().plus(self.ladder.first);
+        action.cause = fault.to_string();
+        self.write_row(action, read, Some(entry)).await;
     }
 
     /// Ended or waiting without a launch: written at once, for the next action's turn may have come.
@@ -133,7 +152,7 @@ impl Processor {
         let octets = payload.len();
         let message = launcher::message(device, msisdn, payload, true, validity, marked.traces.clone());
         let sent = (State::Sent, marked.due);
-        match self.launchers.launch(channel, message).await {
+        match self.launch_for(channel, Secured::of(&view), message).await {
             Outcome::Accepted(accepted) => {
                 tracing::debug!(traces = %runtime::Traces(&marked.traces), %msisdn, action = marked.id.0, link = accepted.link,
                     octets, attempt = marked.attempts, "message launched");

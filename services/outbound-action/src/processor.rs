@@ -7,6 +7,7 @@ use domain::{
     delivery::{Action, ActionId, QueueEntry, RetryLadder, State},
     identity::{DeviceKey, Timestamp},
     phonebook::DeviceView,
+    security::Keyring,
 };
 use queue::Queue;
 use store::{Damaged, Notice, OutboundStore, StoreError};
@@ -20,6 +21,7 @@ use crate::{
     launcher::Launchers,
     metrics as names,
     reach::Reach,
+    securing::Turns,
     taken::Taken,
 };
 
@@ -31,6 +33,8 @@ pub struct Processor {
     pub(crate) launchers: Launchers,
     pub(crate) ladder: RetryLadder,
     pub(crate) reach: Reach,
+    pub(crate) keyring: Keyring,
+    pub(crate) turns: Turns,
     pub(crate) stop: CancellationToken,
     /// Launches under way; the drain waits for them.
     pub(crate) tasks: TaskTracker,
@@ -59,8 +63,23 @@ impl Processor {
             RetryLadder { first: config.retry_first, cap: config.retry_cap, attempts_max: config.attempts_max };
         let reach = Reach::new(config.ip_fallback);
         let budget = Budget::new(config.sms_budget_per_day, config.sms_slowed);
-        let tasks = TaskTracker::new();
-        let processor = Self { config, store, queue, launchers, ladder, reach, stop, tasks, budget, clock, finished };
+        // Checked where the service starts.
+        let keyring = Keyring::from_setting(config.master_key.expose()).unwrap_or_default();
+        let processor = Self {
+            config,
+            store,
+            queue,
+            launchers,
+            ladder,
+            reach,
+            keyring,
+            turns: Turns::default(),
+            stop,
+            tasks: TaskTracker::new(),
+            budget,
+            clock,
+            finished,
+        };
         (Arc::new(processor), receiver)
     }
 

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
 use runtime::{
-    config::{Problem, Validate, without_password},
+    config::{Problem, Secret, Validate, without_password},
     telemetry::{self, TelemetryConfig},
 };
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,8 @@ pub struct CentreConfig {
     pub telemetry: TelemetryConfig,
     /// Default: the embedded store in `simvault.db`.
     pub store: StoreConfig,
+    /// That of every service that has none of its own: 64 hexadecimal digits (D-125). Default none.
+    pub master_key: Secret,
     pub application_server: application_server::Config,
     pub inbound_data: inbound_data::Config,
     pub outbound_action: outbound_action::Config,
@@ -40,6 +42,8 @@ impl Validate for CentreConfig {
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Problem::under("telemetry", self.telemetry.problems());
         problems.extend(Problem::under("store", self.store.problems()));
+        let key = domain::security::Keyring::from_setting(self.master_key.expose()).err();
+        problems.extend(key.map(|expected| Problem::new("master_key", "another text (not shown)", expected)));
         problems.extend(Problem::under("application_server", self.application_server.problems()));
         problems.extend(Problem::under("inbound_data", self.inbound_data.problems()));
         problems.extend(Problem::under("outbound_action", self.outbound_action.problems()));
@@ -83,6 +87,15 @@ impl Centre {
     /// # Errors
     /// When an address cannot be bound or a setting cannot be used; the error names the service.
     pub async fn start(mut config: CentreConfig, stores: Stores) -> anyhow::Result<Self> {
+        for own in [
+            &mut config.application_server.master_key,
+            &mut config.inbound_data.master_key,
+            &mut config.outbound_action.master_key,
+        ] {
+            if own.is_empty() {
+                own.clone_from(&config.master_key);
+            }
+        }
         let queue: Arc<dyn queue::Queue> = queue::memory::MemoryQueue::new();
         let clock = runtime::clock::system();
         let token = CancellationToken::new;

@@ -2,7 +2,7 @@
 
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 
-const COUNTERS: [(&str, &str); 51] = [
+const COUNTERS: [(&str, &str); 55] = [
     ("simvault_events_total", "Entries of the system log, by kind"),
     // SMPP edges.
     ("simvault_smpp_delivered_total", "Messages delivered by the SMSC, by link and answer"),
@@ -23,6 +23,9 @@ const COUNTERS: [(&str, &str); 51] = [
     // Inbound data processor.
     ("simvault_inbound_messages_total", "Messages of cards answered, by outcome"),
     ("simvault_inbound_refused_total", "Messages of cards refused, by reason"),
+    ("simvault_inbound_insecure_total", "Messages refused for their security (0x0E), by cause"),
+    ("simvault_inbound_proofs_of_receipt_total", "Answers of cards to secured messages, by status"),
+    ("simvault_inbound_keys_missing_total", "Secured messages that wait for keys, by cause"),
     ("simvault_inbound_conflicts_total", "Commits that met a newer version and were made again"),
     ("simvault_inbound_dead_letters_total", "Messages that no commit takes, set aside"),
     ("simvault_inbound_parts_expired_total", "Parts of long messages that never became complete"),
@@ -38,6 +41,7 @@ const COUNTERS: [(&str, &str); 51] = [
     ("simvault_inbound_parts_refused_total", "Parts of long messages beyond what is kept for one number"),
     // Outbound action processor.
     ("simvault_outbound_launches_total", "Launches, by channel and outcome"),
+    ("simvault_outbound_secured_total", "Messages that went as secured packets, by channel"),
     ("simvault_outbound_combined_total", "Acknowledgements that travelled in a message with others"),
     ("simvault_outbound_actions_total", "Actions by what became of them, by state"),
     ("simvault_outbound_janitor_queued_total", "Actions that the janitor put back into the queue, by channel"),

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use proto::centre;
 
-use crate::{configuration, notation, time};
+use crate::{configuration, notation, security::Security, time};
 
 /// Operates a Simvault centre: accounts, books, restores and configuration of cards.
 #[derive(Parser)]
@@ -28,6 +28,9 @@ pub enum Command {
     /// Subscribers and their cards.
     #[command(subcommand)]
     Account(Account),
+    /// How messages of cards are secured, and their keys.
+    #[command(subcommand)]
+    Security(Security),
     /// Stored records of a card.
     #[command(subcommand)]
     Book(Book),

@@ -15,18 +15,18 @@ use tonic::{
 use crate::{
     arguments::{Account, AccountState, Actions, Arguments, Bearer, Book, Card, Command, Create, Decision, Restore},
     output::{Cell, Output, Table},
-    settings, time,
+    security, settings, time,
 };
 
 /// A book with history may take a while; nothing takes longer.
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(30);
 const CONNECT_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
 
-type Connection = InterceptedService<Channel, Who>;
+pub(crate) type Connection = InterceptedService<Channel, Who>;
 
 /// Names the operator in every call.
 #[derive(Clone)]
-struct Who(MetadataValue<tonic::metadata::Ascii>);
+pub(crate) struct Who(MetadataValue<tonic::metadata::Ascii>);
 
 impl Interceptor for Who {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
@@ -43,6 +43,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let connection = connect(&arguments.server, &arguments.user).await?;
     let answered = match arguments.command {
         Command::Account(command) => account(connection, &output, command).await,
+        Command::Security(command) => security::run(connection, &output, command).await,
         Command::Book(command) => book(connection, &output, command).await,
         Command::History { msisdn, device, limit } => history(connection, &output, msisdn, device, limit).await,
         Command::Restore(request) => restore(connection, &output, request).await,
@@ -79,13 +80,16 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Err(Failure::Refused(status)) => Err(explained(&status)),
         Err(Failure::Output(error)) => Err(error.into()),
+        Err(Failure::File(mistake)) => Err(anyhow::anyhow!(mistake)),
     }
 }
 
 /// What can go wrong once connected.
-enum Failure {
+pub(crate) enum Failure {
     Refused(Box<Status>),
     Output(std::io::Error),
+    /// A file that was named on the command line, and what is wrong with it.
+    File(String),
 }
 
 impl From<Status> for Failure {

@@ -7,6 +7,7 @@ mod commands;
 mod configuration;
 mod notation;
 mod output;
+mod security;
 mod settings;
 mod time;
 

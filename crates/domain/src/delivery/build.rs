@@ -8,6 +8,7 @@ use link::{
     record::{NotAdded, Record},
     restore,
 };
+use secured::bearer::Capacity;
 
 use super::{ConfigurationItem, Content, Progress, RestoreRecord};
 use crate::phonebook::Bearer;
@@ -19,6 +20,26 @@ pub fn limit(channel: Bearer) -> usize {
         Bearer::Sms => link::SMS_OCTETS,
         Bearer::Ip => link::ip::PAYLOAD_OCTETS_MAX,
     }
+}
+
+/// What a message of a plain device takes.
+#[must_use]
+pub fn plain(channel: Bearer) -> Capacity {
+    Capacity { single: limit(channel), most: limit(channel) }
+}
+
+/// As [`next_message`]: in one short message if all that comes next fits one, in two for a record that does not (D-120).
+pub fn next_message_within(content: &mut Content, capacity: Capacity) -> Option<Vec<u8>> {
+    if capacity.most > capacity.single {
+        let mut short = content.clone();
+        let message = next_message(&mut short, capacity.single);
+        let refused = |content: &Content| content.progresses().filter(|progress| *progress == TOO_LONG).count();
+        if refused(&short) == refused(content) {
+            *content = short;
+            return message;
+        }
+    }
+    next_message(content, capacity.most)
 }
 
 /// Builds the next message out of the open records and marks what it holds as in flight. `None`: nothing is open, or
@@ -139,6 +160,23 @@ mod tests {
         assert_eq!(records[0].progress, Progress::Failed(0x03));
         let mut content = Content::AddressableRestore { records: vec![record(1, vec![1; 132].into())] };
         assert_eq!(next_message(&mut content, 140), None);
+    }
+
+    /// Covers: S1-BK-05
+    #[test]
+    fn a_secured_message_is_shorter_and_a_record_that_does_not_fit_one_takes_two() {
+        let capacity = Capacity { single: 98, most: 242 };
+        let records = (1..=5).map(|number| record(number, vec![number; 28].into())).collect();
+        let mut content = Content::Restore { records };
+        let mut lengths = || next_message_within(&mut content, capacity).map(|message| message.len());
+        assert_eq!([lengths(), lengths(), lengths()], [Some(1 + 3 * 30), Some(1 + 2 * 30), None]);
+        let mut content = Content::Restore { records: vec![record(1, vec![1; 117].into())] };
+        assert_eq!(next_message_within(&mut content, capacity).map(|message| message.len()), Some(120));
+        let mut content = Content::AddressableRestore { records: vec![record(1, vec![1; 240].into())] };
+        assert_eq!(next_message_within(&mut content, capacity), None);
+        assert_eq!(content.progresses().collect::<Vec<_>>(), [TOO_LONG], "refused, not cut");
+        let mut content = Content::Restore { records: vec![record(1, vec![1; 117].into())] };
+        assert_eq!(next_message_within(&mut content, plain(Bearer::Sms)).map(|message| message.len()), Some(120));
     }
 
     #[test]

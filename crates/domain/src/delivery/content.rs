@@ -1,6 +1,6 @@
 //! The content of an action as the store keeps it, with how far each record is.
 //!
-//! Value: format 01, type 1 (D-54), then for an acknowledgement its Table 9 records as they are, otherwise records: for a
+//! Value: format 01, or 81 for a device whose messages are secured, type 1 (D-54), then for an acknowledgement its Table 9 records as they are, otherwise records: for a
 //! restore monitor index 1, DF 2, EF 2, record number 1, data offset 2, progress 2, length 2, data; for a configuration
 //! CID 1, progress 2, length 2, data.
 
@@ -13,6 +13,8 @@ use crate::{
 };
 
 const FORMAT: u8 = 0x01;
+/// Of the format octet: the action is of a device whose messages are secured.
+const SECURED: u8 = 0x80;
 
 impl Content {
     /// Action type of D-54: 1 backup acknowledgement, 2 restore, 3 addressable restore, 4 configuration.
@@ -32,7 +34,28 @@ impl Content {
         !matches!(self, Self::BackupAcknowledgement { .. })
     }
 
-    /// The value that the store keeps.
+    /// The value that the store keeps, with [`super::Action::is_secured`] in its format octet.
+    #[must_use]
+    pub fn to_stored(&self, is_secured: bool) -> Vec<u8> {
+        let mut octets = self.to_octets();
+        if let Some(format) = octets.first_mut().filter(|_| is_secured) {
+            *format |= SECURED;
+        }
+        octets
+    }
+
+    /// # Errors
+    /// [`CorruptValue`] for anything that [`Self::to_stored`] does not write.
+    pub fn from_stored(octets: impl Into<Bytes>) -> Result<(Self, bool), CorruptValue> {
+        let mut octets = Vec::from(octets.into());
+        let is_secured = octets.first().is_some_and(|format| format & SECURED != 0);
+        if let Some(format) = octets.first_mut() {
+            *format &= !SECURED;
+        }
+        Ok((Self::from_octets(octets)?, is_secured))
+    }
+
+    /// The value without that mark.
     #[must_use]
     pub fn to_octets(&self) -> Vec<u8> {
         let mut out = vec![FORMAT, self.code()];

@@ -26,6 +26,9 @@ pub struct Action {
     pub content: Content,
     /// The subscriber's number when the action was made.
     pub msisdn: Msisdn,
+    /// The device's messages were secured when it was made: what launches it reads the device first. An acknowledgement of
+    /// any other device is launched without reading a row.
+    pub is_secured: bool,
     pub channel: Bearer,
     pub state: State,
     /// Launches so far.

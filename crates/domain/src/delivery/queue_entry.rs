@@ -2,7 +2,8 @@
 //! every other action where its row is.
 //!
 //! Body: format 01, subscriber 8, device 8, action 8, MSISDN 8, channel 1, kind 1 (0 ordered action, 1 acknowledgement
-//! with its Table 9 records behind a length 2), then the traces of 16 octets each.
+//! with its Table 9 records behind a length 2, 80 added when the device's messages are secured), then the traces of 16
+//! octets each.
 
 use bytes::{BufMut, Bytes};
 
@@ -15,6 +16,8 @@ use crate::{
 
 const FORMAT: u8 = 0x01;
 const TRACE_OCTETS: usize = 16;
+/// Of the kind.
+const SECURED: u8 = 0x80;
 
 /// One entry of the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub struct QueueEntry {
     pub channel: Bearer,
     /// Table 9 records of a backup acknowledgement; `None`: an ordered action, to be read from the store.
     pub acknowledgement: Option<Bytes>,
+    /// See [`super::Action::is_secured`].
+    pub is_secured: bool,
     /// Traces of the messages that it answers, 16 octets each.
     pub traces: Vec<Bytes>,
 }
@@ -43,6 +48,7 @@ impl QueueEntry {
             msisdn: action.msisdn,
             channel: action.channel,
             acknowledgement,
+            is_secured: action.is_secured,
             traces: action.traces.clone(),
         }
     }
@@ -56,7 +62,7 @@ impl QueueEntry {
         out.put_i64(self.action.0);
         out.put_i64(self.msisdn.to_i64());
         out.put_u8(self.channel.code());
-        out.put_u8(u8::from(self.acknowledgement.is_some()));
+        out.put_u8(u8::from(self.acknowledgement.is_some()) | if self.is_secured { SECURED } else { 0 });
         if let Some(records) = &self.acknowledgement {
             put_long(&mut out, records);
         }
@@ -74,7 +80,9 @@ impl QueueEntry {
         let action = ActionId(reader.i64()?);
         let msisdn = Msisdn::from_i64(reader.i64()?).map_err(|_| reader.corrupt("not a number"))?;
         let channel = Bearer::from_code(reader.u8()?).ok_or(reader.newer("unknown channel"))?;
-        let acknowledgement = match reader.u8()? {
+        let kind = reader.u8()?;
+        let is_secured = kind & SECURED != 0;
+        let acknowledgement = match kind & !SECURED {
             0 => None,
             _ => Some(reader.long()?),
         };
@@ -82,7 +90,7 @@ impl QueueEntry {
         while !reader.is_empty() {
             traces.push(reader.take(TRACE_OCTETS)?);
         }
-        Ok(Self { device, action, msisdn, channel, acknowledgement, traces })
+        Ok(Self { device, action, msisdn, channel, acknowledgement, is_secured, traces })
     }
 }
 

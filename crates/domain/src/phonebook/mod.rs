@@ -17,6 +17,7 @@ use link::{checksum_table::ChecksumTable, monitor::MonitorTable};
 use crate::{
     delivery::ActionId,
     identity::{DeviceKey, Msisdn, SubscriberId, Timestamp},
+    security::{Level, Security},
 };
 
 /// Path of an elementary file below the MF: DF and EF identifiers (D-113: books are keyed by path).
@@ -121,6 +122,9 @@ pub struct DeviceState {
     /// What an operator last asked this card to be configured with: CID to data, overwritten in the transaction that
     /// makes the configuration action (SC-AP-05). Differs from `settings` until the card has accepted.
     pub wanted: BTreeMap<u8, Bytes>,
+    /// How its messages are secured; `None`: it never was. Counters towards the card are a column of their own, moved only
+    /// by reserving.
+    pub security: Option<Security>,
 }
 
 impl DeviceView {
@@ -133,6 +137,12 @@ impl DeviceView {
 }
 
 impl DeviceState {
+    /// What its messages must have, in both directions; `None`: they are plain.
+    #[must_use]
+    pub fn required_security(&self) -> Option<&Security> {
+        self.security.as_ref().filter(|security| security.level != Level::None)
+    }
+
     /// The bearer that the card last accepted (CID 0x04), or `personalised`.
     #[must_use]
     pub fn channel(&self, personalised: Bearer) -> Bearer {

@@ -3,7 +3,8 @@
 //! One value holds all but `version` and `downlink_counter`, which are columns: the first guards every write, the second
 //! is moved only by reserving counters and never by writing a state. Sections follow each other behind the format
 //! octet, every variable one behind its length: of two octets, and the checksum table's of four in format 02, which is
-//! written when the table needs it.
+//! written when the table needs it. Formats 11 and 12 are these with tagged sections at the end (tag 1, length 4), written
+//! when there is any of them.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +16,16 @@ use crate::{
     delivery::ActionId,
     identity::Timestamp,
     octets::{CorruptValue, Reader, put_long, put_longer, put_record},
+    security::Security,
 };
 
 const FORMAT: u8 = 0x01;
 const FORMAT_LONG_TABLE: u8 = 0x02;
+/// Of the format octet: tagged sections follow.
+const TAGGED: u8 = 0x10;
+const FORMATS: [u8; 4] = [FORMAT, FORMAT_LONG_TABLE, FORMAT | TAGGED, FORMAT_LONG_TABLE | TAGGED];
+/// Tags of sections.
+const TAG_SECURITY: u8 = 1;
 
 impl DeviceState {
     /// Everything but `version` and `downlink_counter`.
@@ -27,7 +34,9 @@ impl DeviceState {
         let mut out = Vec::with_capacity(96 + self.checksums.len() * ChecksumTable::ROW_OCTETS);
         let checksums = self.checksums.to_octets();
         let is_short = checksums.len() <= usize::from(u16::MAX);
-        out.put_u8(if is_short { FORMAT } else { FORMAT_LONG_TABLE });
+        let sections = self.sections();
+        let tagged = if sections.is_empty() { 0 } else { TAGGED };
+        out.put_u8(if is_short { FORMAT } else { FORMAT_LONG_TABLE } | tagged);
         put_long(&mut out, &self.monitor.to_octets());
         if is_short {
             put_long(&mut out, &checksums);
@@ -50,7 +59,10 @@ impl DeviceState {
         if let Some(resynchronisation) = &self.resynchronisation {
             put_resynchronisation(&mut out, resynchronisation);
         }
-        // At the end, and only when there are any: values from before this section are without it.
+        // Only when there are any: values from before this section are without it.
+        if tagged != 0 {
+            out.put_u8(u8::from(self.late_answers.is_some()));
+        }
         if let Some(late) = &self.late_answers {
             out.put_i64(late.action.0);
             out.put_u32(late.attempts);
@@ -58,13 +70,23 @@ impl DeviceState {
             out.put_u8(late.left);
             out.put_i64(late.until.0);
         }
+        for (tag, section) in sections {
+            out.put_u8(tag);
+            put_longer(&mut out, &section);
+        }
         out
+    }
+
+    /// What most devices do not have, by tag.
+    fn sections(&self) -> Vec<(u8, Vec<u8>)> {
+        self.security.iter().map(|security| (TAG_SECURITY, security.to_octets())).collect()
     }
 
     /// # Errors
     /// [`CorruptValue`] for anything that [`Self::to_octets`] does not write.
     pub fn from_octets(octets: impl Into<Bytes>, version: i64, downlink_counter: u32) -> Result<Self, CorruptValue> {
-        let (mut reader, format) = Reader::open_one_of("device state", octets.into(), &[FORMAT, FORMAT_LONG_TABLE])?;
+        let (mut reader, format) = Reader::open_one_of("device state", octets.into(), &FORMATS)?;
+        let (format, is_tagged) = (format & !TAGGED, format & TAGGED != 0);
         let monitor = MonitorTable::from_octets(&reader.long()?).ok_or(reader.corrupt("not a monitor table"))?;
         let checksums = if format == FORMAT { reader.long()? } else { reader.longer()? };
         let checksums = ChecksumTable::from_octets(&checksums).ok_or(reader.corrupt("not a checksum table"))?;
@@ -84,7 +106,8 @@ impl DeviceState {
             0 => None,
             _ => Some(read_resynchronisation(&mut reader)?),
         };
-        let late_answers = if reader.is_empty() {
+        let has_late_answers = if is_tagged { reader.u8()? != 0 } else { !reader.is_empty() };
+        let late_answers = if !has_late_answers {
             None
         } else {
             Some(LateAnswers {
@@ -95,6 +118,13 @@ impl DeviceState {
                 until: Timestamp(reader.i64()?),
             })
         };
+        let mut security = None;
+        while is_tagged && !reader.is_empty() {
+            match reader.u8()? {
+                TAG_SECURITY => security = Some(Security::from_octets(reader.longer()?)?),
+                _ => return Err(reader.newer("unknown section")),
+            }
+        }
         reader.finish(Self {
             version,
             monitor,
@@ -109,6 +139,7 @@ impl DeviceState {
             last_contact,
             settings,
             wanted,
+            security,
         })
     }
 }

@@ -272,6 +272,7 @@ fn acknowledgement(device: DeviceKey, id: i64, msisdn: Msisdn, at: Timestamp) ->
         id: ActionId(id),
         content: Content::BackupAcknowledgement { records: Bytes::from_static(&[0, 1, 0, 0, 2, 0, 0, 3, 0, 0, 4, 0]) },
         msisdn,
+        is_secured: false,
         channel: Bearer::Sms,
         state: State::Queued,
         attempts: 0,

@@ -179,6 +179,9 @@ pub trait InboundStore: Send + Sync {
     async fn replace_action(&self, action: &Action, state: State, due: Timestamp) -> Result<bool>;
     /// Reserves `count` downlink counters for an edge; the first of them (D-114).
     async fn reserve_downlink(&self, device: DeviceKey, count: u32) -> Result<u32>;
+    /// Reserves `count` counters of secured packets towards a card, above `floor` and above every one reserved before; the
+    /// first of them (D-127).
+    async fn reserve_secured(&self, device: DeviceKey, count: u32, floor: u64) -> Result<u64>;
     /// Answers when the database takes synchronous writes: readiness.
     async fn ping(&self) -> Result<()>;
 }
@@ -208,6 +211,9 @@ pub trait OutboundStore: Send + Sync {
     /// One page of what is due, oldest first: what the janitor puts (back) into the queue. An ordered action (restore,
     /// addressable restore, configuration) is in it only when its turn has come.
     async fn due(&self, query: &DueQuery) -> Result<DuePage>;
+    /// Reserves `count` counters of secured packets towards a card, above `floor` and above every one reserved before; the
+    /// first of them (D-127).
+    async fn reserve_secured(&self, device: DeviceKey, count: u32, floor: u64) -> Result<u64>;
     async fn ping(&self) -> Result<()>;
 }
 
@@ -270,6 +276,8 @@ pub struct QueuedAction {
     pub msisdn: Msisdn,
     /// Table 9 records of a backup acknowledgement; `None` for every other type.
     pub acknowledgement: Option<Bytes>,
+    /// See [`Action::is_secured`].
+    pub is_secured: bool,
     pub traces: Vec<Bytes>,
 }
 

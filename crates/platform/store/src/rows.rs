@@ -190,11 +190,13 @@ impl TryFrom<ActionRow> for Action {
 
     fn try_from(row: ActionRow) -> Result<Self> {
         let launched = row.link.zip(row.bearer_message_id);
+        let (content, is_secured) = Content::from_stored(row.content)?;
         Ok(Self {
             device: row.device,
             id: ActionId(row.id),
-            content: Content::from_octets(row.content)?,
+            content,
             msisdn: msisdn(row.msisdn)?,
+            is_secured,
             channel: bearer(row.channel)?,
             state: action_state(row.state)?,
             attempts: u32::try_from(row.attempts).map_err(|_| corrupt("attempts", row.attempts))?,
@@ -330,6 +332,22 @@ pub fn lent(device: DeviceKey, first: Option<i64>, count: u32) -> Result<u32> {
     u32::try_from(first).map_err(|_| corrupt("counter", first))
 }
 
+/// The first of `count` counters that end with `last`; `None`: nothing was reserved.
+///
+/// # Errors
+/// `Refused` then: the device is gone, or its counters are used up.
+pub fn secured_counters(device: DeviceKey, last: Option<i64>, count: u32) -> Result<u64> {
+    let id = device.device.0;
+    let gone = || StoreError::Refused(format!("device {id} is gone, or its counters of secured packets are used up"));
+    let last = last.and_then(|last| u64::try_from(last).ok()).ok_or_else(gone)?;
+    Ok(last.saturating_sub(u64::from(count)).saturating_add(1))
+}
+
+/// A floor as the databases take it.
+pub fn counter_floor(floor: u64) -> i64 {
+    i64::try_from(floor).unwrap_or(i64::MAX / 2)
+}
+
 /// Columns of one row that a page of due actions looked at.
 pub struct DueRow {
     pub device: DeviceKey,
@@ -345,13 +363,14 @@ pub struct DueRow {
 
 impl DueRow {
     fn queued(self, channel: Bearer) -> Result<QueuedAction> {
-        let acknowledgement = match self.content.map(Content::from_octets).transpose()? {
-            Some(Content::BackupAcknowledgement { records }) => Some(records),
-            _ => None,
+        let (acknowledgement, is_secured) = match self.content.map(Content::from_stored).transpose()? {
+            Some((Content::BackupAcknowledgement { records }, is_secured)) => (Some(records), is_secured),
+            // What comes in turn is read before its launch in any case.
+            _ => (None, false),
         };
         let (id, msisdn) = (ActionId(self.id), msisdn(self.msisdn)?);
         let traces = split_traces(self.traces.unwrap_or_default());
-        Ok(QueuedAction { device: self.device, id, channel, msisdn, acknowledgement, traces })
+        Ok(QueuedAction { device: self.device, id, channel, msisdn, acknowledgement, is_secured, traces })
     }
 }
 

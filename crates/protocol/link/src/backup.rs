@@ -24,8 +24,13 @@ impl Builder {
     /// For the IP link: [`crate::ip::PAYLOAD_OCTETS_MAX`] octets, always with the whole checksum (D-21).
     #[must_use]
     pub fn on_ip() -> Self {
-        let limit = crate::ip::PAYLOAD_OCTETS_MAX;
-        Self { assembler: Assembler::new(MessageType::Backup, limit - FULL_CHECKSUM_OCTETS), limit }
+        Self::on_ip_within(crate::ip::PAYLOAD_OCTETS_MAX)
+    }
+
+    /// As [`Self::on_ip`], in `limit` octets: inside a secured packet fewer (D-120).
+    #[must_use]
+    pub fn on_ip_within(limit: usize) -> Self {
+        Self { assembler: Assembler::new(MessageType::Backup, limit.saturating_sub(FULL_CHECKSUM_OCTETS)), limit }
     }
 
     /// Adds a record; its data has the monitor row's length.

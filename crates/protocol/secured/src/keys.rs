@@ -2,7 +2,52 @@
 
 use zeroize::ZeroizeOnDrop;
 
-/// A key and its algorithm. Single DES is not supported.
+/// What a key is for. Single DES is not supported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    Aes128,
+    Aes192,
+    Aes256,
+    /// Legacy.
+    TripleDesTwoKeys,
+    /// Legacy.
+    TripleDesThreeKeys,
+}
+
+impl Algorithm {
+    pub const ALL: [Self; 5] =
+        [Self::Aes128, Self::Aes192, Self::Aes256, Self::TripleDesTwoKeys, Self::TripleDesThreeKeys];
+
+    /// Octets of a key: 16, 24 or 32.
+    #[must_use]
+    pub fn key_octets(self) -> usize {
+        match self {
+            Self::Aes128 | Self::TripleDesTwoKeys => 16,
+            Self::Aes192 | Self::TripleDesThreeKeys => 24,
+            Self::Aes256 => 32,
+        }
+    }
+
+    /// For people and for settings: `AES-128`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Aes128 => "AES-128",
+            Self::Aes192 => "AES-192",
+            Self::Aes256 => "AES-256",
+            Self::TripleDesTwoKeys => "3DES-2",
+            Self::TripleDesThreeKeys => "3DES-3",
+        }
+    }
+
+    /// `None` for a text that [`Self::name`] does not give.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+}
+
+/// A key and its algorithm.
 #[derive(Clone, PartialEq, Eq, ZeroizeOnDrop)]
 pub enum Key {
     Aes128([u8; 16]),
@@ -31,6 +76,18 @@ impl Key {
         }
     }
 
+    /// `None` when `octets` is not as long as the algorithm's keys.
+    #[must_use]
+    pub fn new(algorithm: Algorithm, octets: &[u8]) -> Option<Self> {
+        match algorithm {
+            Algorithm::Aes128 => octets.try_into().ok().map(Self::Aes128),
+            Algorithm::Aes192 => octets.try_into().ok().map(Self::Aes192),
+            Algorithm::Aes256 => octets.try_into().ok().map(Self::Aes256),
+            Algorithm::TripleDesTwoKeys => octets.try_into().ok().map(Self::TripleDesTwoKeys),
+            Algorithm::TripleDesThreeKeys => octets.try_into().ok().map(Self::TripleDesThreeKeys),
+        }
+    }
+
     /// Octets of a block.
     pub(crate) fn block_octets(&self) -> usize {
         match self {
@@ -39,15 +96,14 @@ impl Key {
         }
     }
 
-    /// For people: `AES-128`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Aes128(_) => "AES-128",
-            Self::Aes192(_) => "AES-192",
-            Self::Aes256(_) => "AES-256",
-            Self::TripleDesTwoKeys(_) => "3DES, two keys",
-            Self::TripleDesThreeKeys(_) => "3DES, three keys",
+            Self::Aes128(_) => Algorithm::Aes128.name(),
+            Self::Aes192(_) => Algorithm::Aes192.name(),
+            Self::Aes256(_) => Algorithm::Aes256.name(),
+            Self::TripleDesTwoKeys(_) => Algorithm::TripleDesTwoKeys.name(),
+            Self::TripleDesThreeKeys(_) => Algorithm::TripleDesThreeKeys.name(),
         }
     }
 }
@@ -78,5 +134,30 @@ impl KeySet {
     #[must_use]
     pub fn index_of(octet: u8) -> u8 {
         octet >> 4
+    }
+}
+
+/// The keys of a card under one version: a set for each direction, so that nothing can be reflected (D-127).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CardKeys {
+    /// From the card to the centre.
+    pub up: KeySet,
+    /// From the centre to the card.
+    pub down: KeySet,
+}
+
+impl CardKeys {
+    /// Keys that [`Self::octets`] names.
+    pub const COUNT: usize = 4;
+
+    /// `octets`: KIc and KID down, then KIc and KID up. `None` when they are not four keys of the algorithm.
+    #[must_use]
+    pub fn from_octets(version: u8, algorithm: Algorithm, octets: &[u8]) -> Option<Self> {
+        let mut keys = octets.chunks_exact(algorithm.key_octets()).map(|octets| Key::new(algorithm, octets));
+        let is_whole = octets.len() == Self::COUNT * algorithm.key_octets();
+        let mut next = || keys.next().flatten().filter(|_| is_whole);
+        let down = KeySet { index: version, kic: next()?, kid: next()? };
+        let up = KeySet { index: version, kic: next()?, kid: next()? };
+        Some(Self { up, down })
     }
 }

@@ -1,21 +1,24 @@
 //! Secured packets between the centre and a card (TS 102 225 for the packets, TS 31.115 for their way in short messages).
 //!
 //! [`command`] carries application data, [`response`] says what became of it. Both are sealed and opened with a
-//! [`KeySet`]; [`parameters`] has the security parameters, [`counter`] the rules of replay. Nothing here remembers: the
-//! stored counter and the choice of the key set are the owner's.
+//! [`KeySet`]; [`parameters`] has the security parameters, [`counter`] the rules of replay, [`master`] makes a card's keys
+//! and wraps them, [`bearer`] cuts a packet into short messages or an IP payload. Nothing here remembers: the stored
+//! counter and the choice of the key set are the owner's.
 //!
 //! Order of work of a receiver (TS 102 225 5.1): read the [`command::Header`], find the key set that it names, compare with
 //! the least security asked for, [`command::open`], and only then [`counter::check`].
 
+pub mod bearer;
 pub mod command;
 pub mod counter;
 mod crypto;
 pub mod keys;
+pub mod master;
 pub mod parameters;
 pub mod response;
 
 pub use crypto::{crc16, crc32};
-pub use keys::{Key, KeySet};
+pub use keys::{Algorithm, CardKeys, Key, KeySet};
 pub use parameters::Spi;
 
 /// User data header of a short message with a command packet (IEI 70).

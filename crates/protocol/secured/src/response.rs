@@ -52,6 +52,25 @@ impl Status {
         Self::NAMED.iter().find(|(code, _)| *code == octet).map_or(Self::Other(octet), |(_, status)| *status)
     }
 
+    /// For people and for a metric's label.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::CheckFailed => "check_failed",
+            Self::CounterLow => "counter_low",
+            Self::CounterHigh => "counter_high",
+            Self::CounterBlocked => "counter_blocked",
+            Self::CipheringError => "ciphering_error",
+            Self::UnidentifiedSecurityError => "security_error",
+            Self::InsufficientMemory => "insufficient_memory",
+            Self::MoreTime => "more_time",
+            Self::TarUnknown => "tar_unknown",
+            Self::InsufficientSecurityLevel => "insufficient_security",
+            Self::Other(_) => "other",
+        }
+    }
+
     #[must_use]
     pub fn to_octet(self) -> u8 {
         match self {

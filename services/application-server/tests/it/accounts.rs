@@ -209,7 +209,8 @@ async fn what_is_queued_for_a_number_or_card_of_before_is_taken_out() {
             let (device, action) = (key(account, 0), ActionId(i64::from(records.is_some())));
             let (msisdn, traces) = (Msisdn::parse(&account.msisdn).unwrap(), Vec::new());
             let channel = Bearer::Sms;
-            kept.push(QueueEntry { device, action, msisdn, channel, acknowledgement: records, traces });
+            let acknowledgement = records;
+            kept.push(QueueEntry { device, action, msisdn, channel, acknowledgement, is_secured: false, traces });
         }
     }
     let push = async |entries: &[QueueEntry], centre: &Centre| {

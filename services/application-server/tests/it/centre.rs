@@ -31,6 +31,7 @@ pub struct Centre {
     pub commands: CommandsClient<Channel>,
     pub queues: QueuesClient<Channel>,
     pub registry: EdgeRegistryClient<Channel>,
+    pub channel: Channel,
     stop: CancellationToken,
     pub folder: tempfile::TempDir,
 }
@@ -62,7 +63,8 @@ impl Centre {
             books: PhonebooksClient::new(channel.clone()),
             commands: CommandsClient::new(channel.clone()),
             queues: QueuesClient::new(channel.clone()),
-            registry: EdgeRegistryClient::new(channel),
+            registry: EdgeRegistryClient::new(channel.clone()),
+            channel,
             stop,
             folder,
         }

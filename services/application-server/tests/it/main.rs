@@ -8,4 +8,5 @@ mod commands;
 mod control_language;
 mod housekeeping;
 mod registry;
+mod security;
 mod users;

@@ -241,6 +241,7 @@ pub fn action(number: u32, id: i64, content: Content, at: Timestamp) -> Action {
         id: ActionId(id),
         content,
         msisdn: msisdn(number),
+        is_secured: false,
         channel: Bearer::Sms,
         state: State::Queued,
         attempts: 0,

@@ -9,3 +9,4 @@ mod ip;
 mod long_messages;
 mod memory_store;
 mod outcomes;
+mod secured;

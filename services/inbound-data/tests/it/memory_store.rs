@@ -29,6 +29,8 @@ pub struct Tables {
     pub dead_letters: Vec<store::DeadLetter>,
     pub parts: Vec<Part>,
     claims: HashSet<(Msisdn, i64)>,
+    /// The highest counters of secured packets that were reserved.
+    secured: HashMap<DeviceKey, u64>,
     pub commits: usize,
     /// Commits that came as far as the gate.
     pub begun: usize,
@@ -260,6 +262,14 @@ impl InboundStore for MemoryStore {
         let place = &mut tables.states.get_mut(&device).unwrap().1;
         let first = *place;
         *place += count;
+        Ok(first)
+    }
+
+    async fn reserve_secured(&self, device: DeviceKey, count: u32, floor: u64) -> Result<u64> {
+        let mut tables = self.tables();
+        let last = tables.secured.entry(device).or_default();
+        let first = floor.max(*last) + 1;
+        *last = first + u64::from(count) - 1;
         Ok(first)
     }
 

@@ -162,6 +162,7 @@ impl Centre {
             id: ActionId(self.ids.next(self.now())),
             content,
             msisdn,
+            is_secured: false,
             channel,
             state: State::Queued,
             attempts: 0,

@@ -97,6 +97,11 @@ impl OutboundStore for FaultyStore {
         self.store.due(query).await
     }
 
+    async fn reserve_secured(&self, device: DeviceKey, count: u32, floor: u64) -> Result<u64> {
+        self.check()?;
+        OutboundStore::reserve_secured(self.store.as_ref(), device, count, floor).await
+    }
+
     async fn ping(&self) -> Result<()> {
         self.check()?;
         OutboundStore::ping(self.store.as_ref()).await

@@ -19,4 +19,5 @@ mod privacy;
 mod process;
 mod restore;
 mod rig;
+mod secured;
 mod suite;

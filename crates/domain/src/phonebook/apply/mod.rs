@@ -30,6 +30,7 @@ use super::{
 use crate::{
     delivery::{Action, ActionId, Content, QueueEntry, RetryLadder, State},
     identity::{IdGenerator, Msisdn, Timestamp},
+    security::Stamp,
 };
 
 /// The centre's rules that have a number in them.
@@ -82,6 +83,8 @@ pub struct Incoming {
     pub bearer: Bearer,
     /// Message reference or IP counter; `None` on SMPP (D-110).
     pub reference: Option<u64>,
+    /// The secured packet that it was in, opened; `None`: it came plain.
+    pub stamp: Option<Stamp>,
     /// 16 octets, or empty.
     pub trace: Bytes,
 }
@@ -260,7 +263,10 @@ pub fn apply(
             .then(|| Reply::error(reason::TEMPORARY_FAILURE, Reason::ServiceOff, true));
         return Verdict::refused(Reason::ServiceOff, reply);
     }
-    let hash = hash(&incoming.octets, incoming.reference);
+    let hash = hash(&incoming.octets, incoming.stamp.map(Stamp::reference).or(incoming.reference));
+    if let Some(used) = used_before(incoming, hash, card, context, effects) {
+        return used;
+    }
     match repeat(incoming, hash, &card.view.state, context) {
         Repeat::No => {}
         // The same answer to another action is no repeat: two restores of one record are acknowledged by equal octets.
@@ -382,6 +388,7 @@ fn new_action(card: &Card, content: Content, channel: Bearer, trace: &Bytes, con
         id: ActionId(context.ids.next(context.now)),
         content,
         msisdn: card.view.subscriber.msisdn,
+        is_secured: card.view.state.required_security().is_some(),
         channel,
         state: State::Queued,
         attempts: 0,
@@ -413,6 +420,28 @@ fn acknowledge(records: Bytes, incoming: &Incoming, card: &Card, context: Contex
     effects.new_actions.push(action);
 }
 
+/// A secured packet whose counter was accepted before, or is too old (D-110, D-127): the last one again gets its first
+/// answer, as the network repeats what we did not answer in time; any other is a replay.
+fn used_before(
+    incoming: &Incoming,
+    hash: u64,
+    card: &mut Card,
+    context: Context<'_>,
+    effects: &mut Effects,
+) -> Option<Verdict> {
+    let stamp = incoming.stamp?;
+    if card.view.state.security.as_ref().is_some_and(|security| security.is_new(stamp)) {
+        return None;
+    }
+    let last = card.view.state.last_message.as_ref().filter(|last| last.hash == hash);
+    Some(match last {
+        Some(last) if context.now.since(last.at) <= context.policy.duplicate_window => {
+            duplicate(incoming, card, context, effects)
+        }
+        _ => Verdict::refused(Reason::KeyOrCounterRefused, None),
+    })
+}
+
 enum Repeat {
     No,
     Duplicate,
@@ -437,8 +466,11 @@ fn repeat(incoming: &Incoming, hash: u64, state: &DeviceState, context: Context<
     }
 }
 
-/// The message uses up its IP counter.
+/// The message uses up its counters: that of its packet, and that of its IP link.
 fn counted(incoming: &Incoming, card: &mut Card) {
+    if let (Some(stamp), Some(security)) = (incoming.stamp, &mut card.view.state.security) {
+        card.touched |= security.accept(stamp);
+    }
     if let (Bearer::Ip, Some(counter)) = (incoming.bearer, incoming.reference) {
         card.view.state.uplink_counter = u32::try_from(counter).unwrap_or(u32::MAX);
         card.touched = true;

@@ -5,7 +5,6 @@ use link::{
     checksum::crc16,
     configuration::Bearer,
     file_result::FileResult,
-    ip,
     monitor::MonitorRow,
     reason::{self, Reason},
     record::{NotAdded, Record},
@@ -161,8 +160,8 @@ impl BackupApplet {
 
     pub(super) fn limit(&self) -> usize {
         match self.eeprom.configuration.bearer {
-            Bearer::Sms => link::SMS_OCTETS,
-            Bearer::Ip => ip::PAYLOAD_OCTETS_MAX - 2,
+            Bearer::Sms => self.limits.sms,
+            Bearer::Ip => self.limits.ip.saturating_sub(2),
         }
     }
 
@@ -212,8 +211,10 @@ impl BackupApplet {
     /// Reads the records anew, brings the checksum table to their state and encodes the message (D-20, S2-BK-16).
     fn build_backup(&mut self, files: &FileSystem) -> Option<(Vec<u8>, SentRecords)> {
         let mut builder = match self.eeprom.configuration.bearer {
-            Bearer::Sms => Builder::new(link::SMS_OCTETS),
-            Bearer::Ip => Builder::on_ip(),
+            // A record that has no room beside others may take two messages.
+            Bearer::Sms if self.eeprom.outbound.len() == 1 => Builder::new(self.limits.sms_most),
+            Bearer::Sms => Builder::new(self.limits.sms),
+            Bearer::Ip => Builder::on_ip_within(self.limits.ip),
         };
         let mut sent = Vec::new();
         for key in self.eeprom.outbound.clone() {

@@ -28,6 +28,7 @@ use uicc::{
 };
 
 use super::asynchronous::{Act, Choice};
+use crate::guard::Limits;
 use memory::{Configuration, ERRORS_MAX, Eeprom, Flight, Results, Route};
 
 /// The menu item that asks the centre for a restore (S2-RR-01).
@@ -50,6 +51,7 @@ pub struct BackupApplet {
     interval_asked: Option<u8>,
     ip_out: VecDeque<Bytes>,
     message_reference: u8,
+    limits: Limits,
 }
 
 /// The short message on its way to the phone: one at a time.
@@ -94,9 +96,15 @@ impl BackupApplet {
             interval_asked: None,
             ip_out: VecDeque::new(),
             message_reference: 0,
+            limits: Limits::default(),
         };
         applet.start();
         applet
+    }
+
+    /// What its messages may hold, if that is not a whole short message or IP payload.
+    pub fn limit_to(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// What survives power-off, to look at.
@@ -217,8 +225,8 @@ impl BackupApplet {
             return self.acknowledgement_sent(usize::MAX);
         };
         let limit = match route.bearer {
-            Bearer::Sms => link::SMS_OCTETS,
-            Bearer::Ip => link::ip::PAYLOAD_OCTETS_MAX,
+            Bearer::Sms => self.limits.sms,
+            Bearer::Ip => self.limits.ip,
         };
         let (message, count) = match &acknowledgement.results {
             Results::Restore(results) => {

@@ -1,10 +1,8 @@
 //! A backup: the flags are copied, the messages built, and reset by the confirmation (S3-MB-05 to S3-MB-09).
 
 use link::{
-    SMS_OCTETS,
     checksum::crc16,
     configuration::Bearer,
-    ip,
     reason::{Outcome, Reason},
     third::{Direction, Set, check_data, messages},
 };
@@ -19,8 +17,8 @@ impl ThirdApplet {
     /// Octets that a message may have.
     pub(super) fn limit(&self) -> usize {
         match self.eeprom.route.bearer {
-            Bearer::Sms => SMS_OCTETS,
-            Bearer::Ip => ip::PAYLOAD_OCTETS_MAX,
+            Bearer::Sms => self.limits.sms,
+            Bearer::Ip => self.limits.ip,
         }
     }
 

@@ -23,6 +23,8 @@ use uicc::{
     proactive::{ProactiveCommand, REFRESH_FILE_CHANGE, TerminalResponse},
 };
 
+use crate::guard::Limits;
+
 use super::{
     carrier::{Carrier, Fate, Report},
     inbox::{self, Received},
@@ -55,6 +57,7 @@ pub struct ThirdApplet {
     carrier: Carrier<Purpose>,
     /// What the phone has granted (D-34).
     interval: Duration,
+    limits: Limits,
 }
 
 /// What a message that is being sent is.
@@ -78,10 +81,16 @@ impl ThirdApplet {
     pub fn new(settings: Settings, service_on: bool, route: Route, files: &FileSystem) -> Self {
         let eeprom = Eeprom::new(service_on, route, files.records(EF_ADN).unwrap_or(0));
         let interval = Duration::from_secs(settings.poll_seconds.max(1).into());
-        let mut applet = Self { settings, eeprom, carrier: Carrier::new(), interval };
+        let limits = Limits::default();
+        let mut applet = Self { settings, eeprom, carrier: Carrier::new(), interval, limits };
         applet.flag_used(files);
         applet.start();
         applet
+    }
+
+    /// What its messages may hold, if that is not a whole short message or IP payload.
+    pub fn limit_to(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// What survives power-off, to look at.

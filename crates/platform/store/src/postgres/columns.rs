@@ -156,7 +156,7 @@ fn changing_columns(actions: &[Action]) -> Vec<Column<'_>> {
         column(actions, |action| action.launched.as_ref().map(|launched| clean(&launched.link))),
         column(actions, |action| action.launched.as_ref().map(|launched| clean(&launched.bearer_message_id))),
         column(actions, |action| clean(&action.cause)),
-        column(actions, |action| action.content.to_octets()),
+        column(actions, |action| action.content.to_stored(action.is_secured)),
         column(actions, |action| rows::join_traces(&action.traces)),
     ]
 }

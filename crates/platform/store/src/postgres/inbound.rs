@@ -154,6 +154,10 @@ impl InboundStore for PostgresStore {
         rows::lent(device, counter.map(|_| i64::MAX), 0)
     }
 
+    async fn reserve_secured(&self, device: DeviceKey, count: u32, floor: u64) -> Result<u64> {
+        self.reserve_secured_counters(device, count, floor).await
+    }
+
     async fn ping(&self) -> Result<()> {
         self.write_readiness().await?;
         // A table that is missing is an error of this statement.
@@ -169,6 +173,21 @@ impl InboundStore for PostgresStore {
             return Ok(());
         }
         Err(StoreError::Unavailable(format!("this role lacks {}", missing.join(", "))))
+    }
+}
+
+impl PostgresStore {
+    pub(super) async fn reserve_secured_counters(&self, device: DeviceKey, count: u32, floor: u64) -> Result<u64> {
+        // The last counter of all blocks a card (TS 102 225 5.1.4): it is never reserved.
+        let sql = "UPDATE device_state SET secured_counter = greatest(secured_counter, $4::bigint) + $3::bigint \
+                   WHERE subscriber_id = $1 AND device_id = $2 \
+                   AND greatest(secured_counter, $4::bigint) + $3::bigint < 1099511627775 RETURNING secured_counter";
+        let (subscriber, id, wanted) = (device.subscriber.0, device.device.0, i64::from(count));
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+            [&subscriber, &id, &wanted, &rows::counter_floor(floor)];
+        let reserved = self.writers.get().await?.query(sql, &params).await?;
+        let last = reserved.first().map(|row| get(row, 0)).transpose()?;
+        rows::secured_counters(device, last, count)
     }
 }
 

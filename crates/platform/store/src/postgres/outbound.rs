@@ -139,6 +139,10 @@ impl OutboundStore for PostgresStore {
         rows::due_page(query, found.iter().map(row).collect::<Result<_>>()?)
     }
 
+    async fn reserve_secured(&self, device: DeviceKey, count: u32, floor: u64) -> Result<u64> {
+        self.reserve_secured_counters(device, count, floor).await
+    }
+
     async fn ping(&self) -> Result<()> {
         self.write_readiness().await
     }

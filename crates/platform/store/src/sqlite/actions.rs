@@ -124,7 +124,7 @@ pub fn insert(connection: &Connection, action: &Action) -> Result<()> {
         ":link": action.launched.as_ref().map(|launched| &launched.link),
         ":message": action.launched.as_ref().map(|launched| &launched.bearer_message_id),
         ":cause": action.cause,
-        ":content": action.content.to_octets(),
+        ":content": action.content.to_stored(action.is_secured),
         ":traces": rows::join_traces(&action.traces),
     })?;
     Ok(())
@@ -154,7 +154,7 @@ pub fn overwrite(
         ":link": action.launched.as_ref().map(|launched| &launched.link),
         ":message": action.launched.as_ref().map(|launched| &launched.bearer_message_id),
         ":cause": action.cause,
-        ":content": action.content.to_octets(),
+        ":content": action.content.to_stored(action.is_secured),
         ":traces": rows::join_traces(&action.traces),
         ":from": rows::state_bits(from),
         ":from_due": from_due.map(|at| at.0),

@@ -159,12 +159,29 @@ impl InboundStore for SqliteStore {
         self.writer.write(write).await
     }
 
+    async fn reserve_secured(&self, device: DeviceKey, count: u32, floor: u64) -> Result<u64> {
+        self.reserve_secured_counters(device, count, floor).await
+    }
+
     async fn ping(&self) -> Result<()> {
         self.write_readiness().await
     }
 }
 
 impl SqliteStore {
+    pub(super) async fn reserve_secured_counters(&self, device: DeviceKey, count: u32, floor: u64) -> Result<u64> {
+        // The last counter of all blocks a card (TS 102 225 5.1.4): it is never reserved.
+        let sql = "UPDATE device_state SET secured_counter = max(secured_counter, ?4) + ?3 \
+                   WHERE subscriber_id = ?1 AND device_id = ?2 AND max(secured_counter, ?4) + ?3 < 1099511627775 \
+                   RETURNING secured_counter";
+        let write = move |connection: &rusqlite::Connection| {
+            let params = (device.subscriber.0, device.device.0, count, rows::counter_floor(floor));
+            let last: Option<i64> = actions::first(connection, sql, params, |row| Ok(row.get(0)?))?;
+            rows::secured_counters(device, last, count)
+        };
+        self.writer.write(write).await
+    }
+
     pub(super) async fn write_readiness(&self) -> Result<()> {
         let sql = "UPDATE readiness SET at = unixepoch() * 1000000";
         let written = self.writer.write(move |it| Ok(it.prepare_cached(sql)?.execute([])?)).await?;

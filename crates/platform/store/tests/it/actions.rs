@@ -103,6 +103,7 @@ async fn what_is_due_is_found_oldest_first() {
             channel: domain::phonebook::Bearer::Sms,
             msisdn: number(1),
             acknowledgement,
+            is_secured: false,
             traces: traces.clone(),
         };
         let records = Some(Bytes::from_static(&[0, 1, 0]));

@@ -238,6 +238,7 @@ pub fn action(n: i64, id: i64, content: Content) -> Action {
         id: ActionId(id),
         content,
         msisdn: number(n),
+        is_secured: false,
         channel: Bearer::Sms,
         state: State::Queued,
         attempts: 0,

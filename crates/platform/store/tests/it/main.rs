@@ -11,5 +11,6 @@ mod fixtures;
 mod migrations;
 mod postgres_faults;
 mod retention;
+mod secured;
 mod sqlite_faults;
 mod tls;

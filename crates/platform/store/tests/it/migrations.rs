@@ -108,12 +108,14 @@ async fn each_role_can_do_its_work_and_no_more() {
     inbound.action_by_launch("a", "b").await.unwrap();
     assert!(inbound.replace_action(&moved, moved.state, moved.due).await.unwrap());
     inbound.reserve_downlink(key(1), 1).await.unwrap();
+    InboundStore::reserve_secured(&*inbound, key(1), 1, 0).await.unwrap();
 
     let outbound = PostgresStore::connect(&as_role("outbound")).await.unwrap();
     OutboundStore::ping(&*outbound).await.unwrap();
     let id = acknowledgement(1, 10).id;
     assert_eq!(outbound.actions(&[(key(1), id)]).await.unwrap().actions.len(), 1);
     outbound.heads(&[key(1)]).await.unwrap();
+    OutboundStore::reserve_secured(&*outbound, key(1), 1, 0).await.unwrap();
     outbound.move_actions(&[(acknowledgement(1, 10), vec![])]).await.unwrap();
     outbound.add_notices(&[notice]).await.unwrap();
     outbound.due(&fixtures::due(fixtures::NOON, fixtures::NOON, 1)).await.unwrap();
@@ -128,6 +130,7 @@ async fn each_role_can_do_its_work_and_no_more() {
         InboundStore::commit(&*outbound, backup(&view, 1, 20, None, "Anna")).await,
         outbound.journal(key(1), fixtures::NOON, 1).await.map(drop),
         inbound.journal(key(1), fixtures::NOON, 1).await.map(drop),
+        outbound.reserve_downlink(key(1), 1).await.map(drop),
         inbound
             .set_state(key(1).subscriber, view.subscriber.state, InboundCommit::default(), fixtures::audit("no"))
             .await,

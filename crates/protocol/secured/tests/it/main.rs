@@ -2,6 +2,7 @@
 
 mod counters;
 mod forgery;
+mod keys;
 mod vectors;
 
 use secured::{Key, KeySet};

@@ -102,7 +102,8 @@ impl Centre {
 
     fn receive_on(&mut self, octets: &[u8], bearer: Bearer, reference: Option<u64>) -> Verdict {
         self.pass(1);
-        let incoming = Incoming { octets: Bytes::copy_from_slice(octets), bearer, reference, trace: Bytes::new() };
+        let incoming =
+            Incoming { octets: Bytes::copy_from_slice(octets), bearer, reference, stamp: None, trace: Bytes::new() };
         // As the service does: the actions are read only when the domain asks for them.
         let open = std::mem::take(&mut self.card.open);
         let mut parsed = parse(octets, &self.card.view.state.monitor);

@@ -104,6 +104,7 @@ fn a_message_behind_the_one_that_shows_the_new_table_is_read_with_it() {
         octets: octets.into(),
         bearer: Bearer::Sms,
         reference: None,
+        stamp: None,
         trace: Bytes::new(),
     });
     let parsed = incoming.clone().map(|incoming| parse(&incoming.octets, &centre.card.view.state.monitor));
