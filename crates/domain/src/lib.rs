@@ -10,3 +10,4 @@ pub mod numbers;
 pub mod octets;
 pub mod phonebook;
 pub mod security;
+pub mod transfer;

@@ -1,5 +1,8 @@
 //! Messages of a transfer between two devices by way of the centre (D-07, D-91). The device initiates, the centre leads.
 
+pub mod entry;
+pub mod parts;
+
 use bytes::{Buf, BufMut, Bytes};
 
 use crate::reason::Reason;
