@@ -17,10 +17,12 @@ use smpp::{decode::split_header, framer::Framer};
 use uicc::{
     apdu,
     applet::Applet,
-    card::Card,
+    card::{Card, Kind, Personalisation},
     files::{EF_ADN, FileSystem, Path},
     phonebook,
     proactive::{self, ProactiveCommand, TerminalResponse},
+    profile::Profile,
+    vpcd,
 };
 
 use crate::heap;
@@ -163,6 +165,10 @@ fn uicc_decoders() -> Vec<Decoder> {
         "D1 1D 82 02 83 81 86 02 91 44 8B 13 04 04 81 7788 7F F6 22705200000000 04 10203040",
         "D3 07 82 02 01 81 90 01 05",
         "D7 0C 82 02 82 81 A4 01 01 A5 03 00 00 10",
+        "D0 27 81 03 01 40 01 82 02 81 82 35 01 03 39 02 05 78 47 09 08 696E7465726E6574 3C 03 02 1F90 3E 05 21 7F000001",
+        "D0 10 81 03 01 43 01 82 02 81 21 B6 05 48656C6C6F",
+        "81 03 01 42 00 82 02 82 81 83 01 00 B6 02 4F4B B7 01 00",
+        "D6 0E 99 01 09 82 02 82 81 B8 02 81 00 B7 01 10",
     ]);
     let commands = hex_all(&[
         "A0A40000023F00",
@@ -174,7 +180,33 @@ fn uicc_decoders() -> Vec<Decoder> {
         "A0F2000016",
         "A0C20000 09 D3 07 82 02 01 81 90 01 05",
     ]);
+    let commands_of_usim = hex_all(&[
+        "00A4040410A0000000871002FFFFFFFF8907090000",
+        "00A40804067F105F3A4F30",
+        "00A40004023F00",
+        "00B201141C",
+        &format!("00DC01141C{BOB}"),
+        "00A2011402424F",
+        "80F2000C",
+        "0020000108 31323334FFFFFFFF",
+    ]);
     vec![
+        decoder("uicc commands of a usim", commands_of_usim, |octets| {
+            let with = Personalisation { kind: Kind::Uicc, is_chv1_enabled: true, ..Personalisation::default() };
+            let files = Profile { adn_records: 2, ext1_records: 2, ..Profile::default() }.files(Kind::Uicc);
+            let mut card = Card::personalised(files, &with, NoApplet);
+            for command in ["0020000108 31323334FFFFFFFF", &format!("A0DC01041C{BOB}"), "00A40804047F105F3A"] {
+                card.transmit(&hex(command));
+            }
+            let response = card.transmit(octets);
+            let (_, word) = apdu::split(&response).expect("a status word");
+            [0x90, 0x91, 0x9F, 0x61, 0x62].contains(&word.0.to_be_bytes()[0])
+        }),
+        decoder("vpcd", hex_all(&["0001 04", "0005 A0F2000016 0001 02"]), |octets| {
+            let mut framer = vpcd::Framer::default();
+            framer.push(octets);
+            std::iter::from_fn(|| framer.next_request()).any(|request| request != vpcd::Request::Unknown)
+        }),
         decoder("uicc objects", objects, |octets| {
             ProactiveCommand::decode(octets).is_ok()
                 | TerminalResponse::decode(octets).is_ok()

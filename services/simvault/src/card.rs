@@ -13,12 +13,13 @@ use crate::process;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "The book is a table with the columns record,name,number; + before a number makes it international.\n\
---dump prints it when the card ends (Ctrl-C or SIGTERM), at once without --connect and --listen.\n\
-The card keeps nothing between two runs: --dump BOOK.csv and --load BOOK.csv do.\n\n\
-A centre takes the card's messages when its account knows the key and the rows of the card:\n\
-  simvaultctl account create NUMBER --bearer ip --ip-key KEY --personalised \\\n\
-    --row 0:7F10/6F3A:1-250@0+28 --row 1:7F10/6F4A:1-250@0+13\n\
+    after_help = "The book is a table with the columns record,name,number; + before a number makes it international.
+--dump prints it when the card ends (Ctrl-C or SIGTERM), at once without a reader and a centre.
+The card keeps nothing between two runs: --dump BOOK.csv and --load BOOK.csv do.
+
+A centre takes the card's messages when its account knows the key and the rows of the card:
+  simvaultctl account create NUMBER --iccid ICCID --bearer ip --ip-key KEY --personalised \\
+    --row 0:7F10/6F3A:1-250@0+28 --row 1:7F10/6F4A:1-250@0+13
 (250: --records; 28: --alpha and 14.) The whole book that was loaded is backed up, and every change a tool makes."
 )]
 pub struct CardArguments {
