@@ -46,12 +46,13 @@ impl std::fmt::Debug for BipConfig {
 #[derive(Debug)]
 pub struct OverBip<A> {
     inner: A,
-    link: Option<Link>,
+    // Most cards have none, and there are tens of thousands of stations: it takes its room only where it is.
+    link: Option<Box<Link>>,
 }
 
 #[derive(Debug)]
 struct Link {
-    config: BipConfig,
+    config: Box<BipConfig>,
     /// Last counter sent, highest accepted: in EEPROM (D-114).
     up: u32,
     down: ReceiveCounter,
@@ -100,7 +101,7 @@ const BUFFER_OCTETS: u16 = 1400;
 
 impl<A> OverBip<A> {
     /// `config`: `None` leaves IP to the phone.
-    pub fn new(inner: A, config: Option<BipConfig>) -> Self {
+    pub fn new(inner: A, config: Option<Box<BipConfig>>) -> Self {
         let link = config.map(|config| Link {
             config,
             up: 0,
@@ -112,7 +113,7 @@ impl<A> OverBip<A> {
             pause: 0,
             idle: 0,
         });
-        Self { inner, link }
+        Self { inner, link: link.map(Box::new) }
     }
 
     /// What the applet's configuration wants: a channel is opened on IP only, and one to another address is closed. `None`: the
@@ -235,7 +236,7 @@ impl Link {
                 let events = vec![Event::DATA_AVAILABLE, Event::CHANNEL_STATUS];
                 return Some((Asked::Events, ProactiveCommand::SetUpEventList { events }));
             }
-            let BipConfig { network, centre, .. } = &self.config;
+            let BipConfig { network, centre, .. } = &*self.config;
             let open = OpenChannel { buffer_octets: BUFFER_OCTETS, network: network.clone(), to: *centre };
             return Some((Asked::Open, ProactiveCommand::OpenChannel(open)));
         };
@@ -336,7 +337,7 @@ impl Link {
         let Some(channel) = &mut self.channel else { return };
         let Some((nonce, counter)) = channel.nonce().zip(self.up.checked_add(1)) else { return };
         self.up = counter;
-        let BipConfig { msisdn, key, .. } = &self.config;
+        let BipConfig { msisdn, key, .. } = &*self.config;
         match encode_frame(key, &nonce, msisdn, Direction::Up, counter, payload) {
             Ok(frame) => channel.out.extend(frame),
             Err(_) => channel.is_broken = true,

@@ -23,13 +23,15 @@ pub(crate) struct PhoneChannel {
 enum State {
     #[default]
     Closed,
-    /// The connection is being opened; the command waits for its answer, at most until then.
-    Opening {
-        number: u8,
-        command: ProactiveCommand,
-        until: Duration,
-    },
+    /// The connection is being opened; the command waits for its answer.
+    Opening(Box<Opening>),
     Open,
+}
+
+struct Opening {
+    command: ProactiveCommand,
+    number: u8,
+    until: Duration,
 }
 
 /// The only channel.
@@ -48,8 +50,8 @@ const PERFORMED_PARTIALLY: u8 = 0x02;
 impl PhoneChannel {
     /// When the wait for the connection is over.
     pub fn until(&self) -> Option<Duration> {
-        match self.state {
-            State::Opening { until, .. } => Some(until),
+        match &self.state {
+            State::Opening(opening) => Some(opening.until),
             _ => None,
         }
     }
@@ -95,7 +97,7 @@ impl Station {
             ProactiveCommand::OpenChannel(open) => {
                 let to = open.to;
                 self.channel = PhoneChannel::default();
-                self.channel.state = State::Opening { number, command, until: now + OPEN_WAIT };
+                self.channel.state = State::Opening(Box::new(Opening { command, number, until: now + OPEN_WAIT }));
                 self.output(Output::ChannelOpen(to));
                 return None;
             }
@@ -126,7 +128,8 @@ impl Station {
 
     /// The connection is there, or could not be opened.
     pub(crate) fn channel_opened(&mut self, ok: bool) {
-        let State::Opening { number, command, .. } = std::mem::take(&mut self.channel.state) else { return };
+        let State::Opening(opening) = std::mem::take(&mut self.channel.state) else { return };
+        let Opening { command, number, .. } = *opening;
         let mut response = TerminalResponse::to(number, &command, PERFORMED);
         if let (true, ProactiveCommand::OpenChannel(open)) = (ok, &command) {
             self.channel.state = State::Open;

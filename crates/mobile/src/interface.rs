@@ -33,7 +33,7 @@ pub struct StationConfig {
     /// The phone reports a short message as sent at once, without waiting for [`Input::SmsSubmitResult`].
     pub immediate_result: bool,
     /// The card speaks the IP link itself, over a channel of the phone; `None`: the phone speaks it for its card (D-114).
-    pub bip: Option<BipConfig>,
+    pub bip: Option<Box<BipConfig>>,
 }
 
 impl Default for StationConfig {

@@ -33,7 +33,8 @@ impl Rig {
             centre: ([127, 0, 0, 1], 7474).into(),
             network: "internet".to_owned(),
         };
-        let config = StationConfig { bearer: Bearer::Ip, alpha_octets: 86, bip: Some(bip), ..StationConfig::default() };
+        let config =
+            StationConfig { bearer: Bearer::Ip, alpha_octets: 86, bip: Some(bip.into()), ..StationConfig::default() };
         Self {
             station: Station::new(config),
             now: Duration::ZERO,

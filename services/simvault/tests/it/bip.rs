@@ -12,7 +12,7 @@ async fn the_card_itself_speaks_the_ip_framing() {
     let account = centre::NewAccount { personalised: true, ..new_account(3, Bearer::Ip) };
     rig.subscribe(account).await;
     let bip = BipConfig { msisdn: msisdn(3), key: ip_key(3), centre: rig.cards, network: "internet".to_owned() };
-    let phone = rig.switch_on(3, Station::new(StationConfig { bip: Some(bip), ..card_settings(Bearer::Ip) }));
+    let phone = rig.switch_on(3, Station::new(StationConfig { bip: Some(bip.into()), ..card_settings(Bearer::Ip) }));
     for record in 1..=12 {
         write(&phone, record, &format!("Name {record}"));
     }
