@@ -49,6 +49,9 @@ enum Command {
     /// Kills processes of the `up` topology under load and accounts for every message
     #[command(disable_help_flag = true)]
     Faults(Passed),
+    /// Gives every decoder faulty octets for as long as asked
+    #[command(disable_help_flag = true)]
+    Fuzz(Passed),
     /// How many short messages a full book takes, compact and plain
     Compact,
     /// CPU per message, rates and latencies, written to docs/performance.md
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Command::Up(passed) => shell::run_loadtest("up", passed.arguments()),
         Command::Down(passed) => shell::run_loadtest("down", passed.arguments()),
         Command::Faults(passed) => shell::run_loadtest("faults", passed.arguments()),
+        Command::Fuzz(passed) => shell::run_fuzz(passed.arguments()),
         Command::Compact => test::compact(),
         Command::Bench(passed) => shell::run_loadtest("bench", passed.arguments()),
     };

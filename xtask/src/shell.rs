@@ -80,6 +80,12 @@ pub fn run_loadtest(name: &str, arguments: &[String]) -> Result<()> {
     end_with(&mut run)
 }
 
+/// Builds the fuzzer with optimisation and runs it with these arguments.
+pub fn run_fuzz(arguments: &[String]) -> Result<()> {
+    check(cargo().args(["build", "--release", "--package", "testkit", "--bin", "fuzz"]))?;
+    end_with(Command::new(built("release", "fuzz")?).args(arguments).current_dir(root()))
+}
+
 /// All of it at once: fewer packages would mean other features of the dependencies, and building those again.
 pub fn build() -> Command {
     let mut build = cargo();

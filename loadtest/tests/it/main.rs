@@ -4,7 +4,6 @@ mod configuration;
 mod faults;
 mod fleet;
 mod heap;
-mod hostile;
 mod kannel;
 mod peer;
 mod process;

@@ -186,6 +186,9 @@ impl Set {
             // S3-MF-03: skipped by its length.
             _ => {}
         }
+        if self.is_deleted {
+            *self = Self { record_number: self.record_number, is_deleted: true, ..Self::default() };
+        }
         Ok(())
     }
 }

@@ -70,8 +70,11 @@ impl UserData {
             let septets = header_septets(header.len()) + self.body.len();
             out.push(u8::try_from(septets).unwrap_or(u8::MAX));
             let fill = fill_bits(header.len());
+            let end = out.len() + (septets * 7).div_ceil(8);
             out.extend(header);
             out.extend(gsm7::pack(&self.body, fill));
+            // The fill bits of a header without a body.
+            out.resize(end, 0);
         } else {
             out.push(u8::try_from(header.len() + self.body.len()).unwrap_or(u8::MAX));
             out.extend(header);

@@ -90,6 +90,10 @@ pub fn decode_adn(record: &[u8], ext1: impl Fn(u8) -> Option<Vec<u8>>) -> Option
         }
         read_bcd(bcd.get(..usize::from(length) - 1).unwrap_or_default(), &mut number);
         read_chain(extension, ext1, &mut number);
+        // A type without a digit is no number.
+        if number == "+" {
+            number.clear();
+        }
     }
     Some(Contact { name: decode_alpha(alpha), number })
 }
@@ -188,8 +192,9 @@ fn mixed(octets: &[u8], count: u8, base: u32) -> String {
             text.push_str(&gsm7::decode(run));
             continue;
         }
-        let characters = run.iter().map(|octet| char::from_u32(base + u32::from(octet & 0x7F)));
-        text.extend(characters.map(|character| character.unwrap_or(char::REPLACEMENT_CHARACTER)));
+        // UCS2 ends before FFFF, which is padding.
+        let units = run.iter().map(|octet| base + u32::from(octet & 0x7F)).map(|unit| if unit < 0xFFFF { unit } else { 0xFFFD });
+        text.extend(units.map(|unit| char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)));
     }
     text
 }

@@ -1,5 +1,7 @@
 //! The servers that tests rely on: they start, survive a kill -9 with their data, and leave nothing behind.
 
+mod fuzz;
+
 use std::{
     io::{Read, Write},
     path::Path,

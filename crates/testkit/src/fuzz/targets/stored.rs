@@ -1,0 +1,74 @@
+//! Values of the store and the queue: a version of tomorrow, or a hand in the table, must not bring a service down.
+
+use bytes::Bytes;
+use domain::{
+    delivery::{ActionId, Content, Progress, QueueEntry, RestoreRecord},
+    identity::{DeviceId, DeviceKey, Msisdn, SubscriberId, Timestamp},
+    phonebook::{Bearer, DeviceState, FilePath, LastMessage, Page},
+};
+
+use super::{BOB, Target, again, hex, messages};
+
+pub(super) fn all() -> Vec<Target> {
+    vec![queue_entries(), contents(), pages(), states()]
+}
+
+fn data() -> Bytes {
+    Bytes::from(hex(BOB))
+}
+
+fn queue_entries() -> Target {
+    let entry = QueueEntry {
+        device: DeviceKey { subscriber: SubscriberId(1), device: DeviceId(2) },
+        action: ActionId(3),
+        msisdn: Msisdn::parse("447700900123").expect("a number"),
+        channel: Bearer::Sms,
+        acknowledgement: Some(Bytes::from_static(&[0, 1, 0])),
+        is_secured: true,
+        traces: vec![Bytes::from_static(&[7; 16]); 2],
+    };
+    Target::new("queue-entry", vec![entry.to_octets().to_vec()], |octets| {
+        again(octets, |octets| QueueEntry::from_octets(octets.to_vec()), |entry| entry.to_octets().to_vec())
+    })
+}
+
+fn contents() -> Target {
+    let record = RestoreRecord {
+        monitor_index: 0,
+        file: FilePath { df: 0x7F10, ef: 0x6F3A },
+        record_number: 1,
+        data_offset: 0,
+        data: data(),
+        progress: Progress::Failed(4),
+    };
+    let contents = [
+        Content::BackupAcknowledgement { records: Bytes::from_static(&[0, 1, 0]) },
+        Content::Restore { records: vec![record.clone(); 3] },
+        Content::AddressableRestore { records: vec![record] },
+    ];
+    Target::new("action-content", contents.iter().map(Content::to_octets).collect(), |octets| {
+        again(octets, |octets| Content::from_octets(octets.to_vec()), Content::to_octets)
+    })
+}
+
+fn pages() -> Target {
+    let mut page = Page { slot_octets: 28, ..Page::default() };
+    page.slots[0] = Some(data());
+    page.slots[15] = Some(data());
+    Target::new("book-page", vec![page.to_octets()], |octets| {
+        again(octets, |octets| Page::from_octets(octets.to_vec()), Page::to_octets)
+    })
+}
+
+fn states() -> Target {
+    let state = DeviceState {
+        monitor: messages::monitor(),
+        last_message: Some(LastMessage { hash: 1, at: Timestamp(2), answer: data() }),
+        resynchronised: vec![Timestamp(3)],
+        settings: [(4, Bytes::from_static(&[1]))].into(),
+        ..DeviceState::default()
+    };
+    Target::new("device-state", vec![state.to_octets()], |octets| {
+        again(octets, |octets| DeviceState::from_octets(octets.to_vec(), 1, 1), DeviceState::to_octets)
+    })
+}
