@@ -7,10 +7,11 @@ use mobile::{Input, Station, StationConfig, applet::Profile};
 use uicc::{
     apdu,
     applet::Applet,
-    card::Card,
+    card::{Card, Kind, Personalisation},
     files::{EF_ADN, EF_EXT1, FileSystem, Path},
     phonebook,
     proactive::{ProactiveCommand, TerminalResponse, envelope},
+    profile,
     tlv::Objects,
     vpcd,
 };
@@ -18,15 +19,19 @@ use uicc::{
 use super::{BOB, Reading, Target, Verdict, any, hex, hex_all, seen, settles};
 
 pub(super) fn all() -> Vec<Target> {
-    vec![objects(), commands(), phonebooks(), readers(), stations()]
+    vec![objects(), commands(), usim_commands(), phonebooks(), readers(), stations()]
 }
 
-const OBJECTS: [&str; 5] = [
+const OBJECTS: [&str; 9] = [
     "D0 1E 81 03 01 13 00 82 02 81 83 85 00 8B 11 01 00 04 81 7788 00 F6 08 50420100 01020304",
     "81 03 01 03 00 82 02 82 81 83 01 00 84 02 01 05",
     "D1 1D 82 02 83 81 86 02 91 44 8B 13 04 04 81 7788 7F F6 22705200000000 04 10203040",
     "D3 07 82 02 01 81 90 01 05",
     "D7 0C 82 02 82 81 A4 01 01 A5 03 00 00 10",
+    "D0 27 81 03 01 40 01 82 02 81 82 35 01 03 39 02 05 78 47 09 08 696E7465726E6574 3C 03 02 1F90 3E 05 21 7F000001",
+    "D0 10 81 03 01 43 01 82 02 81 21 B6 05 48656C6C6F",
+    "81 03 01 42 00 82 02 82 81 83 01 00 B6 02 4F4B B7 01 00",
+    "D6 0E 99 01 09 82 02 82 81 B8 02 81 00 B7 01 10",
 ];
 
 fn objects() -> Target {
@@ -47,48 +52,71 @@ fn objects() -> Target {
     })
 }
 
-/// The input as APDUs one after another, each with its length before it.
+/// APDUs one after another, each with its length before it: one of them, and all.
+fn sequences(texts: &[&str]) -> Vec<Vec<u8>> {
+    let with_length = |apdu: &Vec<u8>| [vec![u8::try_from(apdu.len()).unwrap_or(u8::MAX)], apdu.clone()].concat();
+    let apdus: Vec<Vec<u8>> = hex_all(texts).iter().map(with_length).collect();
+    apdus.iter().take(1).cloned().chain([apdus.concat()]).collect()
+}
+
 fn commands() -> Target {
-    let texts = [
-        "A0A40000023F00",
+    let seeds = sequences(&[
         "A02000010831323334FFFFFFFF",
+        "A0A40000023F00",
         "A0A40000027F10",
         "A0A40000026F3A",
         "A0B201041C",
         &format!("A0DC01041C{BOB}"),
         "A0F2000016",
         "A0C2000009D30782020181900105",
-        "00A40004023F0000",
-        "00A4000C026F3A",
-        "00B2010400",
-    ];
-    let apdus = hex_all(&texts);
-    let with_length = |apdu: &Vec<u8>| [vec![u8::try_from(apdu.len()).unwrap_or(u8::MAX)], apdu.clone()].concat();
-    let whole: Vec<u8> = apdus.iter().flat_map(with_length).collect();
-    let mut seeds: Vec<Vec<u8>> = apdus.iter().skip(1).take(1).map(with_length).collect();
-    seeds.push(whole);
+    ]);
     Target::new("apdu", seeds, |octets| {
         let mut files = FileSystem::new();
         files.add_linear(EF_ADN, 28, 10);
         files.add_linear(EF_EXT1, 13, 3);
         let mut card = Card::new(files, *b"1234\xFF\xFF\xFF\xFF", NoApplet);
-        let (mut rest, mut understood) = (octets, false);
-        while let Some((&length, tail)) = rest.split_first() {
-            let (command, tail) = tail.split_at(tail.len().min(usize::from(length)));
-            rest = tail;
-            let response = card.transmit(command);
-            let (data, word) = apdu::split(&response).ok_or("an answer without a status word")?;
-            if data.len() > 256 {
-                return Err(format!("{} octets of answer", data.len()));
-            }
-            understood |= [0x90, 0x91, 0x9F, 0x61].contains(&word.0.to_be_bytes()[0]);
-        }
+        let reading = transmit_all(&mut card, octets)?;
         let records = [(EF_ADN, 28), (EF_EXT1, 13)];
         match records.iter().find(|(path, octets)| card.files().record(*path, 1).map(<[u8]>::len) != Ok(*octets)) {
             Some((path, _)) => Err(format!("file {path:?} has another shape")),
-            None => Ok(Reading::of(understood)),
+            None => Ok(reading),
         }
     })
+}
+
+fn usim_commands() -> Target {
+    let seeds = sequences(&[
+        "002000010831323334FFFFFFFF",
+        "00A4040410A0000000871002FFFFFFFF8907090000",
+        "00A40804067F105F3A4F30",
+        "00A40004023F00",
+        "00A40804047F105F3A",
+        "00B201141C",
+        &format!("00DC01141C{BOB}"),
+        "00A2011402424F",
+        "80F2000C",
+    ]);
+    Target::new("apdu-usim", seeds, |octets| {
+        let with = Personalisation { kind: Kind::Uicc, is_chv1_enabled: true, ..Personalisation::default() };
+        let profile = profile::Profile { adn_records: 2, ext1_records: 2, ..profile::Profile::default() };
+        let mut card = Card::personalised(profile.files(Kind::Uicc), &with, NoApplet);
+        transmit_all(&mut card, octets)
+    })
+}
+
+fn transmit_all(card: &mut Card<NoApplet>, octets: &[u8]) -> Verdict {
+    let (mut rest, mut understood) = (octets, false);
+    while let Some((&length, tail)) = rest.split_first() {
+        let (command, tail) = tail.split_at(tail.len().min(usize::from(length)));
+        rest = tail;
+        let response = card.transmit(command);
+        let (data, word) = apdu::split(&response).ok_or("an answer without a status word")?;
+        if data.len() > 256 {
+            return Err(format!("{} octets of answer", data.len()));
+        }
+        understood |= [0x90, 0x91, 0x9F, 0x61, 0x62].contains(&word.0.to_be_bytes()[0]);
+    }
+    Ok(Reading::of(understood))
 }
 
 fn phonebooks() -> Target {
