@@ -72,7 +72,7 @@ impl Station {
         self.update_record(path, record_number, octets).then_some(())
     }
 
-    fn all_records(&mut self, path: Path) -> Vec<Vec<u8>> {
+    pub(crate) fn all_records(&mut self, path: Path) -> Vec<Vec<u8>> {
         let records = self.card.files().records(path).unwrap_or(0);
         (1..=records).map_while(|number| self.read_record(path, number)).collect()
     }

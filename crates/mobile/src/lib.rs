@@ -13,6 +13,7 @@ mod guard;
 mod interface;
 mod station;
 mod timers;
+pub mod transfer;
 
 pub use applet::Profile;
 pub use bip::BipConfig;

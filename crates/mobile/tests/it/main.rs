@@ -26,4 +26,5 @@ mod tasks;
 mod third_backup;
 mod third_messages;
 mod third_trigger;
+mod transfer;
 mod world;

@@ -7,7 +7,7 @@ use super::{ITEM_HEADER_OCTETS, ItemPart, Kind, Message};
 /// Octets of an item's value at most (D-93).
 pub const ITEM_OCTETS_MAX: usize = 64 * 1024;
 /// Octets of a message over SMS.
-pub const SMS_ROOM_OCTETS: usize = 140;
+pub const SMS_ROOM_OCTETS: usize = crate::SMS_OCTETS;
 /// Octets of a message over IP: a little under the payload of one frame.
 pub const IP_ROOM_OCTETS: usize = 4000;
 
