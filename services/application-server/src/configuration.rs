@@ -108,6 +108,7 @@ pub fn overwrite_wanted(wanted: &mut BTreeMap<u8, Bytes>, items: &[Configuration
                 | cid::POLL_INTERVALS
                 | cid::RETRY_PRESET
                 | cid::ASYNCHRONOUS
+                | cid::COMPACT
         )
     };
     wanted.extend(items.iter().filter(|item| state(item.cid)).map(|item| (item.cid, item.data.clone())));

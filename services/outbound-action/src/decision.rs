@@ -7,7 +7,6 @@ use domain::{
     identity::Timestamp,
     phonebook::{AccountState, Bearer},
 };
-use secured::bearer::Capacity;
 
 /// What to do.
 #[derive(Debug)]
@@ -31,13 +30,13 @@ pub struct Launching {
 }
 
 /// Decides for an action as it was read, of an account in state `account`. `head`: it is the oldest open ordered one of its
-/// device (SC-OD-10). `capacity`: what a message takes on this channel, for this device.
+/// device (SC-OD-10). `form`: what a message may be on this channel, for this device.
 pub fn decide(
     action: &Action,
     account: AccountState,
     head: bool,
     channel: Bearer,
-    capacity: Capacity,
+    form: build::Form,
     ladder: &RetryLadder,
     now: Timestamp,
 ) -> Decision {
@@ -62,7 +61,7 @@ pub fn decide(
     before.content.reopen();
     before.channel = channel;
     let mut marked = before.clone();
-    let Some(payload) = build::next_message_within(&mut marked.content, capacity) else {
+    let Some(payload) = build::next_message_within(&mut marked.content, form) else {
         marked.state = if marked.content.progresses().any(|progress| progress == Progress::Done) {
             State::Done
         } else {
@@ -97,11 +96,12 @@ mod tests {
         identity::{DeviceId, DeviceKey, Msisdn, SubscriberId},
         phonebook::EF_ADN,
     };
+    use secured::bearer::Capacity;
 
     use super::*;
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
-    const SMS: Capacity = Capacity { single: 140, most: 140 };
+    const SMS: build::Form = build::Form { capacity: Capacity { single: 140, most: 140 }, is_compact: false };
 
     fn restore(records: u8, octets: usize) -> Action {
         let record = |record_number| RestoreRecord {
@@ -130,8 +130,12 @@ mod tests {
         }
     }
 
+    fn plain(channel: Bearer) -> build::Form {
+        build::Form { capacity: build::plain(channel), is_compact: false }
+    }
+
     fn launching(action: &Action, channel: Bearer, now: Timestamp) -> Launching {
-        match decide(action, AccountState::Active, true, channel, build::plain(channel), &RetryLadder::default(), now) {
+        match decide(action, AccountState::Active, true, channel, plain(channel), &RetryLadder::default(), now) {
             Decision::Launch(launching) => *launching,
             other => panic!("expected a launch, got {other:?}"),
         }

@@ -70,7 +70,8 @@ impl Processor {
             Ok(capacity) => (capacity, None),
             Err(fault) => (build::plain(channel), Some(fault)),
         };
-        match decide(&action, view.subscriber.state, head, channel, capacity, &self.ladder, now) {
+        let form = build::Form { capacity, is_compact: view.state.is_compact() };
+        match decide(&action, view.subscriber.state, head, channel, form, &self.ladder, now) {
             Decision::Drop => {
                 self.drop_entry(entry).await;
                 None

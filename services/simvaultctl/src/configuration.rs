@@ -17,6 +17,7 @@ Items:
   bearer=sms|ip            channel of its messages
   poll=NORMAL,FAST         poll intervals in seconds, such as poll=5,1
   retry=EVENTS             status events before a backup is sent, such as retry=5
+  compact=on|off           compact messages in both directions where they are shorter
   centre=NUMBER            the centre's number, international, digits only
   centre-ip=ADDRESS:PORT   the centre's IP address
   monitor-rows=COUNT       size of the monitor table
@@ -43,6 +44,7 @@ pub fn item(text: &str) -> Result<centre::ConfigurationItem, String> {
             Item::PollIntervals { normal_seconds, fast_seconds }
         }
         "retry" => Item::RetryPreset(octet(value).ok_or_else(|| wrong("a number of 0 to 255"))?),
+        "compact" => Item::Compact { on: on_or_off(value).ok_or_else(|| wrong("on or off"))? },
         "centre" => Item::CentreIsdn(
             IsdnAddress::new(0x91, value).ok_or_else(|| wrong("a number of 1 to 20 digits, without +"))?,
         ),
@@ -73,6 +75,7 @@ pub fn shown(cid: u32, data: &[u8]) -> (String, String) {
             ("poll", format!("{normal_seconds},{fast_seconds}"))
         }
         Some(Item::RetryPreset(events)) => ("retry", events.to_string()),
+        Some(Item::Compact { on }) => ("compact", if on { "on" } else { "off" }.to_owned()),
         Some(Item::CentreIsdn(address)) => ("centre", address.digits()),
         Some(Item::CentreIp(address)) => ("centre-ip", address.to_string()),
         _ => return (format!("{cid:02X}"), hexadecimal()),

@@ -2,11 +2,10 @@
 
 use link::{
     addressable::AddressedRecord,
-    configuration,
+    compact, configuration,
     message::{AckRecord, Message},
     reason::Reason,
     record::{NotAdded, Record},
-    restore,
 };
 use secured::bearer::Capacity;
 
@@ -28,27 +27,40 @@ pub fn plain(channel: Bearer) -> Capacity {
     Capacity { single: limit(channel), most: limit(channel) }
 }
 
+/// What a message to a card may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    pub capacity: Capacity,
+    /// Compact where that is shorter (D-08).
+    pub is_compact: bool,
+}
+
 /// As [`next_message`]: in one short message if all that comes next fits one, in two for a record that does not (D-120).
-pub fn next_message_within(content: &mut Content, capacity: Capacity) -> Option<Vec<u8>> {
+pub fn next_message_within(content: &mut Content, form: Form) -> Option<Vec<u8>> {
+    let Form { capacity, is_compact } = form;
     if capacity.most > capacity.single {
         let mut short = content.clone();
-        let message = next_message(&mut short, capacity.single);
+        let message = next(&mut short, capacity.single, is_compact);
         let refused = |content: &Content| content.progresses().filter(|progress| *progress == TOO_LONG).count();
         if refused(&short) == refused(content) {
             *content = short;
             return message;
         }
     }
-    next_message(content, capacity.most)
+    next(content, capacity.most, is_compact)
 }
 
 /// Builds the next message out of the open records and marks what it holds as in flight. `None`: nothing is open, or
 /// (acknowledgements) see [`acknowledgements`]. A record that no message of `limit` octets can take becomes failed,
 /// reason 0x03; it is refused, never cut (SC-OD-09).
 pub fn next_message(content: &mut Content, limit: usize) -> Option<Vec<u8>> {
+    next(content, limit, false)
+}
+
+fn next(content: &mut Content, limit: usize, is_compact: bool) -> Option<Vec<u8>> {
     match content {
         Content::BackupAcknowledgement { .. } => None,
-        Content::Restore { records } => restore(records, limit),
+        Content::Restore { records } => restore(records, limit, is_compact),
         Content::AddressableRestore { records } => addressable(records, limit),
         Content::Configuration { items } => configure(items, limit),
     }
@@ -70,8 +82,8 @@ pub fn acknowledgements<'a>(records: impl IntoIterator<Item = &'a [u8]>, limit: 
 
 const TOO_LONG: Progress = Progress::Failed(Reason::BadDataLengthOrOffset as u8);
 
-fn restore(records: &mut [RestoreRecord], limit: usize) -> Option<Vec<u8>> {
-    let mut builder = restore::Builder::new(limit);
+fn restore(records: &mut [RestoreRecord], limit: usize, is_compact: bool) -> Option<Vec<u8>> {
+    let mut builder = compact::Builder::restore(limit).compact(is_compact);
     for each in records.iter_mut().filter(|each| each.progress.is_to_launch()) {
         let record =
             Record { monitor_index: each.monitor_index, record_number: each.record_number, data: each.data.clone() };
@@ -81,7 +93,7 @@ fn restore(records: &mut [RestoreRecord], limit: usize) -> Option<Vec<u8>> {
             Err(NotAdded::TooLong { .. }) => each.progress = TOO_LONG,
         }
     }
-    (builder.count() > 0).then(|| builder.finish())
+    (builder.count() > 0).then(|| builder.finish_restore())
 }
 
 fn addressable(records: &mut [RestoreRecord], limit: usize) -> Option<Vec<u8>> {
@@ -151,6 +163,30 @@ mod tests {
         assert_eq!(next_message(&mut content, 4096), None);
     }
 
+    /// D-08: to a card that has accepted it a restore is compact where that is shorter, and says the same.
+    ///
+    /// Covers: S1-BK-04
+    #[test]
+    fn a_compact_restore_holds_more_records_and_is_read_as_a_plain_one() {
+        let bob = |number: u8| [vec![0x42, 0x4F, number + 0x30], vec![0xFF; 25]].concat();
+        let records: Vec<RestoreRecord> = (1..=9).map(|number| record(number, bob(number).into())).collect();
+        let mut content = Content::Restore { records };
+        let form = Form { capacity: plain(Bearer::Sms), is_compact: true };
+        let message = next_message_within(&mut content, form).expect("records are open");
+        assert_eq!(next_message_within(&mut content, form), None, "all nine in one message");
+        assert!(message.len() < 60 && message.starts_with(&[0x58, compact::FORMAT]), "{} octets", message.len());
+        let row = link::monitor::MonitorRow { record_count: 9, data_octets: 28, ..Default::default() };
+        let read = Message::decode(&message, &link::monitor::MonitorTable::new(vec![row]));
+        let Ok(Message::Restore { records, refused: None }) = read else { panic!("a restore, got {read:?}") };
+        assert_eq!(
+            records.iter().map(|each| each.data.to_vec()).collect::<Vec<_>>(),
+            (1..=9).map(bob).collect::<Vec<_>>()
+        );
+        content.reopen();
+        let plain_form = Form { is_compact: false, ..form };
+        assert_eq!(next_message_within(&mut content, plain_form).map(|message| message.len()), Some(1 + 4 * 30));
+    }
+
     /// Covers: SC-OD-09
     #[test]
     fn what_fits_no_message_is_refused_not_cut() {
@@ -168,15 +204,23 @@ mod tests {
         let capacity = Capacity { single: 98, most: 242 };
         let records = (1..=5).map(|number| record(number, vec![number; 28].into())).collect();
         let mut content = Content::Restore { records };
-        let mut lengths = || next_message_within(&mut content, capacity).map(|message| message.len());
+        let mut lengths =
+            || next_message_within(&mut content, Form { capacity, is_compact: false }).map(|message| message.len());
         assert_eq!([lengths(), lengths(), lengths()], [Some(1 + 3 * 30), Some(1 + 2 * 30), None]);
         let mut content = Content::Restore { records: vec![record(1, vec![1; 117].into())] };
-        assert_eq!(next_message_within(&mut content, capacity).map(|message| message.len()), Some(120));
+        assert_eq!(
+            next_message_within(&mut content, Form { capacity, is_compact: false }).map(|message| message.len()),
+            Some(120)
+        );
         let mut content = Content::AddressableRestore { records: vec![record(1, vec![1; 240].into())] };
-        assert_eq!(next_message_within(&mut content, capacity), None);
+        assert_eq!(next_message_within(&mut content, Form { capacity, is_compact: false }), None);
         assert_eq!(content.progresses().collect::<Vec<_>>(), [TOO_LONG], "refused, not cut");
         let mut content = Content::Restore { records: vec![record(1, vec![1; 117].into())] };
-        assert_eq!(next_message_within(&mut content, plain(Bearer::Sms)).map(|message| message.len()), Some(120));
+        assert_eq!(
+            next_message_within(&mut content, Form { capacity: plain(Bearer::Sms), is_compact: false })
+                .map(|message| message.len()),
+            Some(120)
+        );
     }
 
     #[test]

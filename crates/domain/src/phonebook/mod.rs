@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 pub use card::{Card, Pages};
-use link::{checksum_table::ChecksumTable, monitor::MonitorTable};
+use link::{checksum_table::ChecksumTable, configuration::cid, monitor::MonitorTable};
 
 use crate::{
     delivery::ActionId,
@@ -137,6 +137,12 @@ impl DeviceView {
 }
 
 impl DeviceState {
+    /// Whether the card has accepted compact messages (CID 0x0E, D-08).
+    #[must_use]
+    pub fn is_compact(&self) -> bool {
+        self.settings.get(&cid::COMPACT).is_some_and(|data| data.as_ref() == [1])
+    }
+
     /// What its messages must have, in both directions; `None`: they are plain.
     #[must_use]
     pub fn required_security(&self) -> Option<&Security> {

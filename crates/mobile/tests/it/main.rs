@@ -8,6 +8,7 @@ mod backup;
 mod buffers;
 mod centre;
 mod channel;
+mod compact;
 mod configuration;
 mod first_backup;
 mod first_card;

@@ -50,13 +50,15 @@ pub mod cid {
     pub const POLL_INTERVALS: u8 = 0x0B;
     pub const RETRY_PRESET: u8 = 0x0C;
     pub const ASYNCHRONOUS: u8 = 0x0D;
+    /// The project's own (D-08).
+    pub const COMPACT: u8 = 0x0E;
 }
 
 /// Octets of a CID's data; `None` for an unknown CID.
 #[must_use]
 pub fn data_octets(cid: u8) -> Option<usize> {
     Some(match cid {
-        cid::SERVICE_STATE | cid::BEARER | cid::MONITOR_TABLE_SIZE => 1,
+        cid::SERVICE_STATE | cid::BEARER | cid::MONITOR_TABLE_SIZE | cid::COMPACT => 1,
         cid::CLEAR_CHECKSUMS | cid::RESYNCHRONISE | cid::RETRY_PRESET => 1,
         cid::CHECKSUM_TABLE_SIZE | cid::POLL_INTERVALS => 2,
         cid::CHECKSUM_ROW | cid::ASYNCHRONOUS => 4,
@@ -107,6 +109,10 @@ pub enum Item {
         blocks_per_message: u8,
         delay: u16,
     },
+    /// Whether card and centre use the compact message types for each other where these are shorter (D-08).
+    Compact {
+        on: bool,
+    },
 }
 
 /// Preferred channel (CID 0x04). USSD (2) and CSD (3) are reserved and refused.
@@ -156,6 +162,7 @@ impl Item {
             Self::PollIntervals { .. } => cid::POLL_INTERVALS,
             Self::RetryPreset(_) => cid::RETRY_PRESET,
             Self::Asynchronous { .. } => cid::ASYNCHRONOUS,
+            Self::Compact { .. } => cid::COMPACT,
         }
     }
 
@@ -185,6 +192,7 @@ impl Item {
                 data.put_slice(&[*mode, *blocks_per_message]);
                 data.put_u16(*delay);
             }
+            Self::Compact { on } => data.put_u8(u8::from(*on)),
         }
         ConfigurationItem { cid: self.cid(), data: data.into() }
     }
@@ -221,6 +229,11 @@ impl Item {
             (cid::RETRY_PRESET, &[status_events]) => Self::RetryPreset(status_events),
             (cid::ASYNCHRONOUS, &[mode, blocks_per_message, high, low]) => {
                 Self::Asynchronous { mode, blocks_per_message, delay: u16::from_be_bytes([high, low]) }
+            }
+            (cid::COMPACT, &[0]) => Self::Compact { on: false },
+            (cid::COMPACT, &[1]) => Self::Compact { on: true },
+            (cid::COMPACT, &[actual]) => {
+                return Err(InvalidItem::Value { cid, offset: 0, actual, expected: "0 or 1" });
             }
             _ => return Err(wrong_length),
         })

@@ -89,7 +89,11 @@ pub(super) fn is_unreadable(parsed: &Parsed, card: &Card) -> bool {
 
 fn is_backup(incoming: &Incoming) -> bool {
     let first = incoming.octets.first().copied().map(classify);
-    matches!(first, Some(FirstOctet::SecondEmbodiment(pid)) if pid.message_type == MessageType::Backup)
+    matches!(
+        first,
+        Some(FirstOctet::SecondEmbodiment(pid))
+            if matches!(pid.message_type, MessageType::Backup | MessageType::CompactBackup)
+    )
 }
 
 fn fit(parsed: &Parsed, monitor: &MonitorTable, checksums: &ChecksumTable) -> Fit {

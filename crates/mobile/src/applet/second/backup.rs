@@ -1,8 +1,8 @@
 //! File-update events and the outbound message (S2-BK, D-35 to D-42); what was sent goes on in `awaiting`.
 
 use link::{
-    backup::Builder,
     checksum::crc16,
+    compact::Builder,
     configuration::Bearer,
     file_result::FileResult,
     monitor::MonitorRow,
@@ -111,7 +111,7 @@ impl BackupApplet {
         if matches!(self.sending, Sending::Queued(Purpose::Backup(_)) | Sending::Given(Purpose::Backup(_))) {
             return false;
         }
-        let has_place = self.eeprom.outbound.contains(&key) || self.fits(data.len());
+        let has_place = self.eeprom.outbound.contains(&key) || self.fits(files, key, &data);
         if has_place {
             self.place(key, &data);
         }
@@ -165,12 +165,22 @@ impl BackupApplet {
         }
     }
 
-    /// Whether one more record of `octets` fits the outbound message; alone it always does (D-17 trims).
-    fn fits(&self, octets: usize) -> bool {
+    /// Whether one more record fits the outbound message; alone it always does (D-17 trims). With compact coding more fit,
+    /// by their content as it is now.
+    fn fits(&self, files: &FileSystem, key: Key, data: &[u8]) -> bool {
         let data_octets = |key: &Key| self.eeprom.monitor.row(key.monitor_index).map_or(0, |row| row.data_octets);
         let placed: usize =
             self.eeprom.outbound.iter().map(|key| Record::HEADER_OCTETS + usize::from(data_octets(key))).sum();
-        self.eeprom.outbound.is_empty() || 1 + placed + Record::HEADER_OCTETS + octets <= self.limit()
+        let is_alone = self.eeprom.outbound.is_empty();
+        if is_alone || 1 + placed + Record::HEADER_OCTETS + data.len() <= self.limit() {
+            return true;
+        }
+        if !self.eeprom.configuration.compact {
+            return false;
+        }
+        let mut builder = Builder::backup(self.limit());
+        let before = self.eeprom.outbound.iter().filter_map(|key| Some((*key, self.content(files, *key)?)));
+        before.chain([(key, data.to_vec())]).all(|(key, data)| builder.push(&record(key, data)).is_ok())
     }
 
     /// Moves one record of a scan into the empty event buffer.
@@ -210,12 +220,13 @@ impl BackupApplet {
 
     /// Reads the records anew, brings the checksum table to their state and encodes the message (D-20, S2-BK-16).
     fn build_backup(&mut self, files: &FileSystem) -> Option<(Vec<u8>, SentRecords)> {
-        let mut builder = match self.eeprom.configuration.bearer {
+        let builder = match self.eeprom.configuration.bearer {
             // A record that has no room beside others may take two messages.
-            Bearer::Sms if self.eeprom.outbound.len() == 1 => Builder::new(self.limits.sms_most),
-            Bearer::Sms => Builder::new(self.limits.sms),
-            Bearer::Ip => Builder::on_ip_within(self.limits.ip),
+            Bearer::Sms if self.eeprom.outbound.len() == 1 => Builder::backup(self.limits.sms_most),
+            Bearer::Sms => Builder::backup(self.limits.sms),
+            Bearer::Ip => Builder::backup_on_ip(self.limits.ip),
         };
+        let mut builder = builder.compact(self.eeprom.configuration.compact);
         let mut sent = Vec::new();
         for key in self.eeprom.outbound.clone() {
             let Some(data) = self.content(files, key) else {
@@ -224,7 +235,7 @@ impl BackupApplet {
             };
             let Key { monitor_index, record_number } = key;
             let checksum = crc16(&data);
-            match builder.push(&Record { monitor_index, record_number, data: data.clone().into() }) {
+            match builder.push(&record(key, data.clone())) {
                 Ok(()) => {
                     self.apply_checksum(key, &data);
                     sent.push((key, checksum));
@@ -240,7 +251,7 @@ impl BackupApplet {
         if sent.is_empty() {
             return None;
         }
-        Some((builder.finish(self.eeprom.checksums.database_checksum()), sent))
+        Some((builder.finish_backup(self.eeprom.checksums.database_checksum()), sent))
     }
 
     /// Queues an error record about a monitored record.
@@ -265,6 +276,10 @@ impl BackupApplet {
         self.eeprom.overtaking.retain(|key| !gone(key.monitor_index));
         self.eeprom.in_flight.retain(|each| !gone(each.key.monitor_index));
     }
+}
+
+fn record(Key { monitor_index, record_number }: Key, data: Vec<u8>) -> Record {
+    Record { monitor_index, record_number, data: data.into() }
 }
 
 /// The row's octets of a record; beyond its end they are FF.

@@ -42,6 +42,8 @@ pub struct Configuration {
     pub checksum_rows_max: u16,
     /// CID 0x0D.
     pub asynchronous: Settings,
+    /// Compact backups where they are shorter (CID 0x0E, D-08).
+    pub compact: bool,
 }
 
 impl Default for Configuration {
@@ -56,6 +58,7 @@ impl Default for Configuration {
             retry_preset: 5,
             checksum_rows_max: u16::MAX,
             asynchronous: Settings::default(),
+            compact: false,
         }
     }
 }

@@ -181,6 +181,7 @@ impl BackupApplet {
                 return self.configure_asynchronous(mode, blocks_per_message, delay);
             }
             Item::RetryPreset(preset) => self.eeprom.configuration.retry_preset = preset,
+            Item::Compact { on } => self.eeprom.configuration.compact = on,
         }
         true
     }

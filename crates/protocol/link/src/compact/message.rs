@@ -38,17 +38,23 @@ impl Builder {
         Self::new(MessageType::Backup, MessageType::CompactBackup, limit, limit)
     }
 
-    /// A backup on the IP link; see [`crate::backup::Builder::on_ip`].
+    /// A backup on the IP link of at most `limit` octets; see [`crate::backup::Builder::on_ip_within`].
     #[must_use]
-    pub fn backup_on_ip() -> Self {
-        let limit = crate::ip::PAYLOAD_OCTETS_MAX;
-        Self::new(MessageType::Backup, MessageType::CompactBackup, limit - FULL_CHECKSUM_OCTETS, limit)
+    pub fn backup_on_ip(limit: usize) -> Self {
+        Self::new(MessageType::Backup, MessageType::CompactBackup, limit.saturating_sub(FULL_CHECKSUM_OCTETS), limit)
     }
 
     /// A restore; see [`crate::restore::Builder::new`].
     #[must_use]
     pub fn restore(limit: usize) -> Self {
         Self::new(MessageType::Restore, MessageType::CompactRestore, limit, limit)
+    }
+
+    /// Without the compact form unless `is_on`: it is off by default.
+    #[must_use]
+    pub fn compact(mut self, is_on: bool) -> Self {
+        self.compact = self.compact.filter(|_| is_on);
+        self
     }
 
     fn new(plain_type: MessageType, compact_type: MessageType, records_limit: usize, limit: usize) -> Self {

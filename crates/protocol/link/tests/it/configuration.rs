@@ -38,6 +38,8 @@ fn items() -> Vec<(&'static str, Item)> {
         ("0B 05 01", Item::PollIntervals { normal_seconds: 5, fast_seconds: 1 }),
         ("0C 05", Item::RetryPreset(5)),
         ("0D 01 03 00 78", Item::Asynchronous { mode: 1, blocks_per_message: 3, delay: 120 }),
+        ("0E 00", Item::Compact { on: false }),
+        ("0E 01", Item::Compact { on: true }),
     ]
 }
 

@@ -26,6 +26,30 @@ fn the_vector_is_stored_and_the_second_version_replaces_it() {
     assert_eq!(centre.card.view.state.checksums, card.table);
 }
 
+/// A compact backup (type 10) is stored and acknowledged as the plain one of the same records is, also by a centre that has
+/// not switched it on (D-08).
+///
+/// Covers: S1-BK-04, SC-ID-02
+#[test]
+fn a_compact_backup_is_stored_and_acknowledged_like_a_plain_one() {
+    let (mut centre, mut card) = (Centre::adn(), ModelCard::adn());
+    let records = [card.edit(1, &adn("A")), card.edit(2, &adn("B")), card.edit(3, &adn("C"))].concat();
+    let mut builder = link::compact::Builder::backup(link::SMS_OCTETS);
+    records.iter().for_each(|record| builder.push(record).expect("fits"));
+    let message = builder.finish_backup(card.table.database_checksum());
+    assert_eq!(message[..2], [0x52, link::compact::FORMAT]);
+    assert_eq!(centre.receive(&message), Verdict { outcome: Outcome::Stored, reply: None });
+    assert_eq!([1, 2, 3].map(|number| centre.record(number)), ["A", "B", "C"].map(|name| Some(adn(name))));
+    assert_eq!(centre.acknowledgements, [vec![0, 1, 0, 0, 2, 0, 0, 3, 0]]);
+    assert_eq!(centre.card.view.state.checksums, card.table);
+    assert_eq!(centre.card.view.state.mismatch_since, None);
+    assert_eq!(centre.receive(&message).outcome, Outcome::Duplicate);
+    let unknown = [&[0x52, 0x02], &message[2..]].concat();
+    let refused = centre.receive(&unknown);
+    assert_eq!(refused.outcome, Outcome::Refused(Reason::Unsupported));
+    assert_eq!(refused.reply.map(|reply| reply.octets), Some(vec![0x48, 0, 0, 0, 0, 0, 2, 0x0C]));
+}
+
 /// Covers: SC-ID-05, SC-ID-17
 #[test]
 fn each_record_gets_its_own_result() {
