@@ -37,7 +37,8 @@ pub struct CardSecurity {
 /// An applet, behind the layer or (`None`) without it.
 pub struct Guarded<A> {
     pub applet: A,
-    guard: Option<Guard>,
+    // Most cards have none, and thousands of them live in one process.
+    guard: Option<Box<Guard>>,
 }
 
 /// IP payloads of the layer's own that wait for the phone.
@@ -80,16 +81,18 @@ struct Version {
 
 impl<A> Guarded<A> {
     pub fn new(applet: A, security: Option<CardSecurity>) -> Self {
-        let guard = security.map(|CardSecurity { least, keys, tar_up, tar_down }| Guard {
-            least,
-            tar_up,
-            tar_down,
-            versions: keys.into_iter().map(|keys| Version { keys, sent: 0, accepted: 0 }).collect(),
-            current: 0,
-            part: None,
-            second: Second::Nothing,
-            answers: VecDeque::new(),
-            refused: 0,
+        let guard = security.map(|CardSecurity { least, keys, tar_up, tar_down }| {
+            Box::new(Guard {
+                least,
+                tar_up,
+                tar_down,
+                versions: keys.into_iter().map(|keys| Version { keys, sent: 0, accepted: 0 }).collect(),
+                current: 0,
+                part: None,
+                second: Second::Nothing,
+                answers: VecDeque::new(),
+                refused: 0,
+            })
         });
         Self { applet, guard }
     }

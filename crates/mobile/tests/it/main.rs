@@ -23,6 +23,7 @@ mod power;
 mod restore;
 mod rig;
 mod rows;
+mod secured;
 mod tasks;
 mod third_backup;
 mod third_messages;

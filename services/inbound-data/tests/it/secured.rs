@@ -64,10 +64,11 @@ async fn a_packet_is_opened_and_its_counter_used_up_with_what_it_did() {
         let as_number_1 = InboundMessage { originator: sms(1, vec![]).originator, ..refused };
         assert_eq!(answer(&mut centre, as_number_1).await, REFUSED);
     }
-    let tables = centre.store.tables();
-    assert_eq!((tables.journal.len(), tables.notices.len(), tables.dead_letters.len()), (journal, 0, 0));
-    assert_eq!(tables.billing.len(), 6, "every signal is billed (D-64)");
-    drop(tables);
+    {
+        let tables = centre.store.tables();
+        assert_eq!((tables.journal.len(), tables.notices.len(), tables.dead_letters.len()), (journal, 0, 0));
+        assert_eq!(tables.billing.len(), 6, "every signal is billed (D-64)");
+    }
     assert_eq!(centre.record(1, 1), Some(adn("Berta")));
     assert!(centre.errors.lock().unwrap().is_empty(), "nothing is answered to what may be forged");
     centre.stop().await;
