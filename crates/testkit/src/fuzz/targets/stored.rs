@@ -5,12 +5,15 @@ use domain::{
     delivery::{ActionId, Content, Progress, QueueEntry, RestoreRecord},
     identity::{DeviceId, DeviceKey, Msisdn, SubscriberId, Timestamp},
     phonebook::{Bearer, DeviceState, FilePath, LastMessage, Page},
+    security::{KeySource, KeyVersion, Level, Security, TAR_DOWN, TAR_UP},
+    transfer::Session,
 };
+use secured::keys::Algorithm;
 
-use super::{BOB, Target, again, hex, messages};
+use super::{BOB, Target, again, hex, messages, settles};
 
 pub(super) fn all() -> Vec<Target> {
-    vec![queue_entries(), contents(), pages(), states()]
+    vec![queue_entries(), contents(), pages(), states(), transfers()]
 }
 
 fn data() -> Bytes {
@@ -68,7 +71,28 @@ fn states() -> Target {
         settings: [(4, Bytes::from_static(&[1]))].into(),
         ..DeviceState::default()
     };
-    Target::new("device-state", vec![state.to_octets()], |octets| {
+    let generation = |version, source| KeyVersion::new(version, Algorithm::Aes128, source);
+    let security = Security {
+        level: Level::IntegrityAndCipher,
+        tar_up: TAR_UP,
+        tar_down: TAR_DOWN,
+        current: generation(2, KeySource::Wrapped(Bytes::from_static(&[9; 40]))),
+        previous: Some(generation(1, KeySource::Derived)),
+    };
+    let secured = DeviceState { security: Some(security), ..state.clone() };
+    Target::new("device-state", vec![state.to_octets(), secured.to_octets()], |octets| {
         again(octets, |octets| DeviceState::from_octets(octets.to_vec(), 1, 1), DeviceState::to_octets)
+    })
+}
+
+/// Ident, device, transaction, wish, owner, name; phase and end, bearer, repeats; times; counts; one part of an item.
+fn transfers() -> Target {
+    let times = "0000000000000003".repeat(3);
+    let opening = "01 00000001 0000000000000001 0000000000000002 0007 06 0000000000000001 0004 6D61696E";
+    let running = hex(&format!("{opening} 00 00 0000 FF 00 00 {times} 00000001 00000020 0000 0005 0000 0000"));
+    let part = hex("0011 C4 00000001 0000 02 04 746F6E65 01 03 0708");
+    let ended = hex(&format!("{opening} 02 02 0001 03 01 02 {times} 00000001 00000020 0001 0005 0000 0001"));
+    Target::new("transfer-session", vec![[running.clone(), part].concat(), running, ended], |octets| {
+        settles(octets, |octets| Session::from_octets(octets.to_vec()), Session::to_octets)
     })
 }
