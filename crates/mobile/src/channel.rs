@@ -96,7 +96,7 @@ impl Station {
             ProactiveCommand::OpenChannel(_) if self.channel.is_open() => failed(&mut response, NO_CHANNEL),
             ProactiveCommand::OpenChannel(open) => {
                 let to = open.to;
-                self.channel = PhoneChannel::default();
+                *self.channel = PhoneChannel::default();
                 self.channel.state = State::Opening(Box::new(Opening { command, number, until: now + OPEN_WAIT }));
                 self.output(Output::ChannelOpen(to));
                 return None;
@@ -162,14 +162,14 @@ impl Station {
         if !self.channel.is_open() {
             return self.channel_opened(false);
         }
-        self.channel = PhoneChannel::default();
+        *self.channel = PhoneChannel::default();
         let status = ChannelStatus { channel: CHANNEL, is_up: false, information: LINK_DROPPED };
         self.exchange(&command::envelope(&envelope::event_download(Event::ChannelStatus(status))));
     }
 
     /// By the card's wish, or because the phone is switched off.
     pub(crate) fn close_channel(&mut self) {
-        if !matches!(std::mem::take(&mut self.channel).state, State::Closed) {
+        if !matches!(std::mem::take(&mut *self.channel).state, State::Closed) {
             self.output(Output::ChannelClose);
         }
     }

@@ -27,7 +27,8 @@ use assembly::Outstanding;
 /// A mobile station: phone and card.
 pub struct Station {
     pub(crate) card: Card<OverBip<Guarded<CardApplet>>>,
-    pub(crate) channel: PhoneChannel,
+    /// Boxed because most stations have no use for it, and there are tens of thousands.
+    pub(crate) channel: Box<PhoneChannel>,
     config: StationConfig,
     is_on: bool,
     /// CHV1 was right when it was switched on: otherwise the phone is of no use but for reading what needs no CHV1.
@@ -84,7 +85,7 @@ impl Station {
         let applet = Guarded::new(applet, config.security.clone());
         let mut station = Self {
             card: Card::new(files, config.chv1, OverBip::new(applet, config.bip.clone())),
-            channel: PhoneChannel::default(),
+            channel: Box::default(),
             entered_chv1: config.chv1,
             config,
             is_on: true,

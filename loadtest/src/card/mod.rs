@@ -109,12 +109,17 @@ impl VirtualCard {
                 Kind::Sim => ATR_SIM.to_vec(),
                 Kind::Uicc => ATR_UICC.to_vec(),
             }),
-            Request::PowerOn | Request::Reset => {
-                self.with(Card::reset);
+            Request::PowerOff | Request::PowerOn | Request::Reset => {
+                self.taken_out();
                 None
             }
-            Request::PowerOff | Request::Unknown => None,
+            Request::Unknown => None,
         }
+    }
+
+    /// Without power, or in no reader any more: nobody is verified, and no phone is there that would poll.
+    fn taken_out(&self) {
+        self.with(Card::reset);
     }
 
     fn with<T>(&self, action: impl FnOnce(&mut Card<BackupApplet>) -> T) -> T {

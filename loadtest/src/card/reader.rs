@@ -81,7 +81,13 @@ async fn listen(address: &str, card: &VirtualCard) -> std::io::Result<()> {
 }
 
 /// Answers the reader until the connection ends.
-async fn talk(mut stream: TcpStream, card: &VirtualCard) -> std::io::Result<()> {
+async fn talk(stream: TcpStream, card: &VirtualCard) -> std::io::Result<()> {
+    let ended = answer_all(stream, card).await;
+    card.taken_out();
+    ended
+}
+
+async fn answer_all(mut stream: TcpStream, card: &VirtualCard) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut framer = Framer::default();
     let mut octets = [0; 1024];

@@ -193,7 +193,10 @@ fn mixed(octets: &[u8], count: u8, base: u32) -> String {
             continue;
         }
         // UCS2 ends before FFFF, which is padding.
-        let units = run.iter().map(|octet| base + u32::from(octet & 0x7F)).map(|unit| if unit < 0xFFFF { unit } else { 0xFFFD });
+        let units = run
+            .iter()
+            .map(|octet| base + u32::from(octet & 0x7F))
+            .map(|unit| if unit < 0xFFFF { unit } else { 0xFFFD });
         text.extend(units.map(|unit| char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)));
     }
     text

@@ -173,5 +173,16 @@ fn a_reader_may_come_to_the_card() {
     assert_eq!(reader.ask(&command::verify_chv1(b"2468\xFF\xFF\xFF\xFF")), [0x90, 0x00]);
     assert_eq!(reader.ask(&command::read_record(5, 28)).len(), 30);
     assert_eq!(reader.ask(&[0x00, 0xA4, 0x00, 0x04, 0x02, 0x3F, 0x00])[0], 0x61);
+    for control in [0, 1] {
+        reader.say(&[control]);
+    }
+    reader.select_phonebook();
+    assert_eq!(reader.ask(&command::read_record(1, 28)), [0x98, 0x04], "without power it has forgotten the PIN");
+    assert_eq!(reader.ask(&command::verify_chv1(b"2468\xFF\xFF\xFF\xFF")), [0x90, 0x00]);
+    drop(reader);
+    card.says("has closed the connection");
+    let mut reader = Reader(TcpStream::connect(&address).expect("the card listens"));
+    reader.select_phonebook();
+    assert_eq!(reader.ask(&command::read_record(1, 28)), [0x98, 0x04], "taken out of its reader too");
     assert_eq!(card.end(), "");
 }

@@ -35,7 +35,7 @@ impl<A: Applet> Card<A> {
             None => (self.files.binary(path).ok()?.len(), 0x00, 0),
         };
         let [size_high, size_low] = u16::try_from(size).unwrap_or(u16::MAX).to_be_bytes();
-        let status = u8::from(!self.invalidated.contains(&own));
+        let status = u8::from(!self.is_invalidated(own));
         Some(vec![0, 0, size_high, size_low, high, low, 4, 0, access, 0xF0, 0x22, status, 2, structure, record_octets])
     }
 
@@ -82,7 +82,7 @@ impl<A: Applet> Card<A> {
             }
         };
         tlv::push(&mut inside, 0x83, &path.ef.to_be_bytes());
-        tlv::push(&mut inside, 0x8A, &[if self.invalidated.contains(&own) { 0x04 } else { 0x05 }]);
+        tlv::push(&mut inside, 0x8A, &[if self.is_invalidated(own) { 0x04 } else { 0x05 }]);
         let [high, low] = profile::rules_file(path).to_be_bytes();
         tlv::push(&mut inside, 0x8B, &[high, low, rule(own)]);
         tlv::push(&mut inside, 0x80, &u16::try_from(size).unwrap_or(u16::MAX).to_be_bytes());

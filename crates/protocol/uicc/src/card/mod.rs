@@ -61,8 +61,8 @@ pub struct Card<A> {
     kind: Kind,
     chv1: Chv,
     chv2: Chv,
-    /// Files that INVALIDATE (DEACTIVATE FILE) has closed.
-    invalidated: Vec<Path>,
+    /// INVALIDATE (DEACTIVATE FILE) has closed EF_ADN; no other file can be.
+    is_adn_invalidated: bool,
     /// What follows is volatile: gone after [`Self::reset`].
     df: u16,
     /// By the name that it was selected by.
@@ -104,7 +104,7 @@ impl<A: Applet> Card<A> {
             kind: with.kind,
             chv1: Chv::new(with.chv1, with.unblock_chv1, with.is_chv1_enabled),
             chv2: Chv::new(with.chv2, with.unblock_chv2, true),
-            invalidated: Vec::new(),
+            is_adn_invalidated: false,
             df: MF,
             ef: None,
             record: None,
@@ -288,7 +288,7 @@ impl<A: Applet> Card<A> {
     /// The selected EF by its own path, if the access condition for `how` is met.
     fn accessible(&self, how: fn(Path) -> Access) -> Result<Path, Refusal> {
         let path = self.files.canonical(self.ef.ok_or(Refusal::NoEfSelected)?);
-        if self.invalidated.contains(&path) {
+        if self.is_invalidated(path) {
             return Err(Refusal::Invalidated);
         }
         if self.is_met(how(path)) { Ok(path) } else { Err(Refusal::AccessCondition) }
@@ -309,15 +309,16 @@ impl<A: Applet> Card<A> {
         if path != EF_ADN || !self.is_met(Access::Chv2) {
             return Err(Refusal::AccessCondition);
         }
-        let was_valid = !self.invalidated.contains(&path);
-        if was_valid == is_valid {
+        if self.is_adn_invalidated != is_valid {
             return Err(Refusal::Invalidated);
         }
-        self.invalidated.retain(|found| *found != path);
-        if !is_valid {
-            self.invalidated.push(path);
-        }
+        self.is_adn_invalidated = !is_valid;
         done()
+    }
+
+    /// `path`: the file's own.
+    fn is_invalidated(&self, path: Path) -> bool {
+        self.is_adn_invalidated && path == EF_ADN
     }
 }
 

@@ -189,7 +189,6 @@ fn empty_records_are_ff_and_take_no_memory_of_their_own() {
 }
 
 proptest! {
-    /// Covers: PF-19
     #[test]
     fn whatever_comes_gets_a_status_word(
         commands in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..30),
