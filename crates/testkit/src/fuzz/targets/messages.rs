@@ -9,7 +9,8 @@ use link::{
     ip::{Direction, FRAME_OCTETS_MAX, Framer, decode_frame, encode_frame},
     message::{Message, Record},
     monitor::{MonitorRow, MonitorTable},
-    third, transfer,
+    third,
+    transfer::{self, entry::Entry, parts::Item},
 };
 
 use super::{BOB, Reading, Target, Verdict, again, hex, hex_all, seen};
@@ -23,6 +24,7 @@ pub(super) fn all() -> Vec<Target> {
         third_profile(),
         asynchronous_mode(),
         transfers(),
+        transfer_entries(),
         frames(),
         tables(),
     ]
@@ -206,6 +208,21 @@ fn asynchronous_mode() -> Target {
 fn transfers() -> Target {
     let seeds = TRANSFERS.iter().map(|text| hex(text)).collect();
     Target::new("transfer", seeds, |octets| again(octets, transfer::Message::decode, transfer::Message::encode))
+}
+
+/// An address-book entry as an item: five octets of key, then the value.
+fn transfer_entries() -> Target {
+    let seeds = hex_all(&[
+        &format!("7F106F3A01 1C {BOB}"),
+        &format!("7F106F3A02 1C {BOB} 02 00 31 32 FF FF FF FF FF FF FF FF 02 02 FF FF FF FF FF FF FF FF FF FF FF FF"),
+    ]);
+    Target::new("transfer-entry", seeds, |octets| {
+        let Some((key, value)) = octets.split_at_checked(5) else { return Ok(Reading::Refused) };
+        let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+        let item = Item { kind: transfer::Kind::Data, key, value };
+        let Some(entry) = Entry::from_item(&item) else { return Ok(Reading::Refused) };
+        if entry.to_item() == item { Ok(Reading::Understood) } else { Err(format!("{entry:?} is written otherwise")) }
+    })
 }
 
 fn frames() -> Target {
