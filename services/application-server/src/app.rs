@@ -146,7 +146,9 @@ impl App {
     pub(crate) async fn push_next(&self, device: DeviceKey) {
         match self.store.ordered_actions(&[device]).await {
             Ok(open) => {
-                if let Some(next) = open.into_iter().min_by_key(|action| action.id) {
+                if let Some(next) =
+                    open.into_iter().filter(|action| action.content.is_ordered()).min_by_key(|action| action.id)
+                {
                     self.push(&[next]).await;
                 }
             }

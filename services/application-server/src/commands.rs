@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     App,
     app::{CONFLICT_REPEATS, device_by_id, open_device},
-    audit, configuration, errors,
+    audit, configuration, errors, sessions,
     translate::{self, octet, two_octets},
 };
 
@@ -69,6 +69,18 @@ impl Commands for Service {
         let what = format!("looked at the configuration of device {}", device.key.device.0);
         self.0.record_look(&who, &account.subscriber, &what).await?;
         Ok(Response::new(translate::configuration(device, state)))
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<centre::ListSessionsRequest>,
+    ) -> Result<Response<centre::ListSessionsResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.0.account(&request.msisdn).await?;
+        let (device, state) = device_by_id(&account, request.device_id)?;
+        let open = self.0.store.ordered_actions(&[device.key]).await.map_err(errors::store)?;
+        let sessions = state.sessions.iter().rev().map(|session| sessions::shown(session, &open)).collect();
+        Ok(Response::new(centre::ListSessionsResponse { sessions }))
     }
 
     async fn list_actions(

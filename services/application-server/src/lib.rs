@@ -20,6 +20,7 @@ mod passwords;
 pub mod phonebooks;
 pub mod queues;
 pub mod security;
+mod sessions;
 mod translate;
 mod users;
 

@@ -184,6 +184,7 @@ pub fn action(action: &Action) -> centre::Action {
             let first = items.first().map_or(0, |item| item.cid);
             ("configuration", first, items.iter().map(|item| item.progress).collect())
         }
+        Content::Asynchronous { message } => asynchronous(message),
     };
     let count = |wanted: fn(&Progress) -> bool| {
         u32::try_from(progress.iter().filter(|progress| wanted(progress)).count()).unwrap_or(u32::MAX)
@@ -196,7 +197,7 @@ pub fn action(action: &Action) -> centre::Action {
         subtype: subtype.into(),
         channel: bearer(action.channel).to_owned(),
         state: state(action.state).to_owned(),
-        acknowledgement_pending: action.state == State::Sent && action.content.is_ordered(),
+        acknowledgement_pending: action.state == State::Sent && !action.content.ends_by_leaving(),
         attempts: action.attempts,
         created_micros: action.created.0,
         due_micros: action.due.0,
@@ -206,6 +207,21 @@ pub fn action(action: &Action) -> centre::Action {
         records_open: count(|progress| progress.is_unsettled()),
         records_failed: count(|progress| matches!(progress, Progress::Failed(_))),
     }
+}
+
+/// Blocks in place of records: stored, and missing.
+fn asynchronous(message: &[u8]) -> (&'static str, u8, Vec<Progress>) {
+    use link::asynchronous::Message;
+    let subtype = message.first().copied().unwrap_or(0);
+    let (total, missing) = match Message::decode(message) {
+        Ok(Message::Resume { total, missing, .. }) => {
+            (total, missing.iter().map(|range| usize::from(range.last - range.first) + 1).sum())
+        }
+        Ok(Message::Final { total, .. }) => (total, 0),
+        _ => (0, 0),
+    };
+    let progress = |block| if block < missing { Progress::Open } else { Progress::Done };
+    ("asynchronous", subtype, (0..usize::from(total)).map(progress).collect())
 }
 
 pub fn micros(at: Option<Timestamp>) -> i64 {

@@ -14,7 +14,7 @@ use domain::{
     identity::{DeviceKey, IdGenerator, Msisdn, Timestamp},
     phonebook::{
         AccountState, Bearer, Card, DeviceState, PageKey, Pages,
-        apply::{self, Context, Effects, Incoming, Outcome as Decided, Parsed, Policy, Reply},
+        apply::{self, Context, Countdown, Effects, Incoming, Outcome as Decided, Parsed, Policy, Reply},
     },
     security::{Keyring, packet::Refusal},
 };
@@ -59,6 +59,8 @@ pub struct Attempt {
     pub resynchronisations: u64,
     /// Cards newly marked for a checksum that differs (SC-ID-10).
     pub mismatches: u64,
+    /// Countdowns of asynchronous backups that began, for the log.
+    pub countdowns: Vec<Countdown>,
     /// Kinds of the notices in the commit.
     pub notices: Vec<&'static str>,
     /// Numbers whose error message of the day this attempt uses up.
@@ -525,6 +527,7 @@ impl<'a> Batch<'a> {
         commit.changes = self.effects.changes;
         commit.new_actions = self.effects.new_actions;
         attempt.mismatches = self.effects.mismatches;
+        attempt.countdowns = self.effects.countdowns;
         attempt.notices.extend(self.effects.notes.iter().map(|note| note.kind));
         let notes = self.effects.notes.into_iter().map(|note| Notice {
             at: self.now,

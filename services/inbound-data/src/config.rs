@@ -6,7 +6,7 @@ use domain::{delivery::RetryLadder, phonebook::apply::Policy, security::Keyring}
 use runtime::config::{Problem, Secret, Validate, duration};
 use serde::{Deserialize, Serialize};
 
-use crate::plant;
+use crate::{plant, spacing::SpacingConfig};
 
 /// Everything that can be set, with its default.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -52,6 +52,8 @@ pub struct Config {
     pub retry_cap_seconds: u64,
     /// Launches before an action waits for the card, 1 to 100. Default 12.
     pub attempts_max: u32,
+    /// When a card is asked for the next blocks of an asynchronous backup, if it leaves that to the centre.
+    pub asynchronous: SpacingConfig,
     /// Launchers that send error messages by SMS. Default none: they are counted and not sent.
     pub error_sms: rpc::EndpointsConfig,
     /// Launchers that send error messages by IP. Default none.
@@ -84,6 +86,7 @@ impl Default for Config {
             retry_first_seconds: ladder.first.as_secs(),
             retry_cap_seconds: ladder.cap.as_secs(),
             attempts_max: ladder.attempts_max,
+            asynchronous: SpacingConfig::default(),
             error_sms: rpc::EndpointsConfig::default(),
             error_ip: rpc::EndpointsConfig::default(),
             resume_waiting: true,
@@ -105,7 +108,9 @@ impl Config {
                 first: Duration::from_secs(self.retry_first_seconds),
                 cap: Duration::from_secs(self.retry_cap_seconds),
                 attempts_max: self.attempts_max,
+                ..RetryLadder::default()
             },
+            spacing: self.asynchronous.spacing(),
             ..Policy::default()
         }
     }
@@ -145,6 +150,7 @@ impl Validate for Config {
         own.into_iter()
             .flatten()
             .chain(Problem::under("server", self.server.problems()))
+            .chain(Problem::under("asynchronous", self.asynchronous.problems()))
             .chain(Problem::under("error_sms", self.error_sms.problems()))
             .chain(Problem::under("error_ip", self.error_ip.problems()))
             .chain(master_key_problem(&self.master_key))

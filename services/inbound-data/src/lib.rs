@@ -17,6 +17,7 @@ mod reassembly;
 pub mod replies;
 pub mod service;
 mod set_aside;
+pub mod spacing;
 pub mod sweep;
 pub mod worker;
 

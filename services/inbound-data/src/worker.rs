@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use domain::phonebook::apply::Countdown;
 use link::reason::Reason;
 use proto::inbound::Outcome;
 use runtime::{
@@ -133,6 +134,10 @@ impl Worker {
         metrics.mismatches.increment(attempt.mismatches);
         attempt.notices.iter().for_each(|kind| metrics.notice(kind));
         attempt.observed.iter().for_each(Observed::tell);
+        for countdown in attempt.countdowns {
+            let Countdown { msisdn, session, received, total, next } = countdown;
+            tracing::info!(%msisdn, session, received, total, next_micros = next.0, "an asynchronous backup pauses");
+        }
         self.after.follow(attempt.to_queue, attempt.replies, attempt.awake);
         let answers = attempt.answers.into_iter();
         items.into_iter().zip(answers).filter(|(_, answer)| answer.is_none()).map(|(item, _)| item).collect()

@@ -1,9 +1,10 @@
-//! What to do with an ordered action (restore, addressable restore, configuration) whose turn may have come. Pure.
+//! What to do with an action whose turn may have come: an ordered one (restore, addressable restore, configuration), or
+//! the message of an asynchronous backup, which waits for its time only. Pure.
 
 use std::time::Duration;
 
 use domain::{
-    delivery::{Action, Progress, RetryLadder, State, build},
+    delivery::{Action, Content, Progress, RetryLadder, State, build},
     identity::Timestamp,
     phonebook::{AccountState, Bearer},
 };
@@ -30,7 +31,7 @@ pub struct Launching {
 }
 
 /// Decides for an action as it was read, of an account in state `account`. `head`: it is the oldest open ordered one of its
-/// device (SC-OD-10). `form`: what a message may be on this channel, for this device.
+/// device (SC-OD-10), or waits for no turn. `form`: what a message may be on this channel, for this device.
 pub fn decide(
     action: &Action,
     account: AccountState,
@@ -41,9 +42,11 @@ pub fn decide(
     now: Timestamp,
 ) -> Decision {
     let launchable = matches!(action.state, State::Queued | State::Sent);
-    if !launchable || !head || action.due > now || !action.content.is_ordered() {
+    let is_acknowledgement = matches!(action.content, Content::BackupAcknowledgement { .. });
+    if !launchable || !head || action.due > now || is_acknowledgement {
         return Decision::Drop;
     }
+    let ladder = &action.content.ladder(ladder);
     let mut before = action.clone();
     if let Some(cause) = not_served(account) {
         // Its card's answer would be refused (D-115), and the book would not learn of it.
@@ -91,8 +94,9 @@ fn not_served(account: AccountState) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use domain::{
-        delivery::{ActionId, Content, RestoreRecord},
+        delivery::{ActionId, RestoreRecord},
         identity::{DeviceId, DeviceKey, Msisdn, SubscriberId},
         phonebook::EF_ADN,
     };
@@ -190,6 +194,40 @@ mod tests {
         match decide(&action, AccountState::Active, true, Bearer::Sms, SMS, &RetryLadder::default(), action.due) {
             Decision::Settle(settled) => assert_eq!(settled.state, State::Waiting),
             other => panic!("expected waiting, got {other:?}"),
+        }
+    }
+
+    /// Covers: AS-V1-10
+    #[test]
+    fn a_resume_message_is_repeated_after_120_240_and_480_seconds_and_then_suspended() {
+        let message = Bytes::from_static(&[0xA2, 7, 10, 1, 4, 10]);
+        let mut action = Action { content: Content::Asynchronous { message: message.clone() }, ..restore(1, 28) };
+        assert!(matches!(
+            decide(
+                &action,
+                AccountState::Active,
+                true,
+                Bearer::Sms,
+                SMS,
+                &RetryLadder::default(),
+                Timestamp(NOW.0 - 1)
+            ),
+            Decision::Drop
+        ));
+        let mut waits = Vec::new();
+        let mut now = NOW;
+        for _ in 0..4 {
+            let launching = launching(&action, Bearer::Sms, now);
+            assert_eq!(launching.payload, message);
+            action = launching.marked;
+            assert_eq!(launching.validity, action.due.since(now), "the network never holds it twice");
+            waits.push(action.due.since(now).as_secs());
+            now = action.due;
+        }
+        assert_eq!(waits, [120, 240, 480, 480]);
+        match decide(&action, AccountState::Active, true, Bearer::Sms, SMS, &RetryLadder::default(), now) {
+            Decision::Settle(settled) => assert_eq!(settled.state, State::Waiting),
+            other => panic!("expected suspended, got {other:?}"),
         }
     }
 

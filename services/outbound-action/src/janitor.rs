@@ -19,7 +19,8 @@ use crate::{metrics as names, processor::Processor};
 /// Looks when it is told to.
 pub struct Janitor {
     processor: Arc<Processor>,
-    queued: HashMap<ActionId, Timestamp>,
+    /// What it queued, due when and when.
+    queued: HashMap<ActionId, (Timestamp, Timestamp)>,
     /// Where the next round goes on, for SMS and for IP; `None`: from the oldest on.
     places: [Option<DuePosition>; 2],
 }
@@ -49,7 +50,7 @@ impl Janitor {
         }
         let now = self.processor.now();
         let lease = self.processor.config.lease;
-        self.queued.retain(|_, at| now.since(*at) < lease);
+        self.queued.retain(|_, (_, at)| now.since(*at) < lease);
         let mut total = 0;
         let mut failed = None;
         for (at, channel) in [Bearer::Sms, Bearer::Ip].into_iter().enumerate() {
@@ -102,13 +103,15 @@ impl Janitor {
 
     /// Queues those that it has not queued within the last lease; how many.
     async fn push(&mut self, channel: Bearer, due: &[QueuedAction], now: Timestamp) -> anyhow::Result<u32> {
-        let missing: Vec<_> = due.iter().filter(|action| !self.queued.contains_key(&action.id)).collect();
+        // One that was launched meanwhile and is due once more is queued once more.
+        let is_queued = |action: &QueuedAction| self.queued.get(&action.id).is_some_and(|(due, _)| *due == action.due);
+        let missing: Vec<_> = due.iter().filter(|action| !is_queued(action)).collect();
         if missing.is_empty() {
             return Ok(0);
         }
         let bodies: Vec<_> = missing.iter().map(|action| entry(action).to_octets()).collect();
         self.processor.queue.push(channel, &bodies).await?;
-        self.queued.extend(missing.iter().map(|action| (action.id, now)));
+        self.queued.extend(missing.iter().map(|action| (action.id, (action.due, now))));
         metrics::counter!(names::JANITOR, "channel" => names::channel(channel)).increment(missing.len() as u64);
         Ok(u32::try_from(missing.len()).unwrap_or(u32::MAX))
     }

@@ -1,5 +1,5 @@
 //! Restore, addressable restore and configuration: in order per card, the next only when the card has answered or the
-//! previous is given up (SC-OD-10).
+//! previous is given up (SC-OD-10). Messages of asynchronous backups go the same way, but have no turn to wait for.
 //!
 //! The row says *sent* before the message leaves, guarded by what was read: of two replicas one launches, and a crash in
 //! between repeats the message when its time is up, it never forgets it.
@@ -52,7 +52,7 @@ impl Processor {
         let mut ready = Vec::new();
         for (action, view) in loaded {
             let Some(entry) = by_id.remove(&(action.device, action.id)) else { continue };
-            let head = heads.contains(&(action.device, action.id));
+            let head = heads.contains(&(action.device, action.id)) || !action.content.is_ordered();
             ready.extend(self.sort(action, view, head, entry).await);
         }
         for (_, entry) in by_id {
@@ -151,7 +151,8 @@ impl Processor {
         let Ready { launching: Launching { before, marked, payload, validity }, view, entry, .. } = ready;
         let (device, msisdn, channel) = (marked.device, view.subscriber.msisdn, marked.channel);
         let octets = payload.len();
-        let message = launcher::message(device, msisdn, payload, true, validity, marked.traces.clone());
+        let message =
+            launcher::message(device, msisdn, payload, marked.content.is_ordered(), validity, marked.traces.clone());
         let sent = (State::Sent, marked.due);
         match self.launch_for(channel, Secured::of(&view), message).await {
             Outcome::Accepted(accepted) => {
@@ -171,7 +172,8 @@ impl Processor {
             Outcome::NotReachable => self.not_reachable(before, sent, entry).await,
             Outcome::Temporary { cause, after } => {
                 let mut postponed = before;
-                self.ladder.postponed(&mut postponed, &cause, after, self.now());
+                let ladder = postponed.content.ladder(&self.ladder);
+                ladder.postponed(&mut postponed, &cause, after, self.now());
                 self.write_row(postponed, sent, Some(entry)).await;
             }
             Outcome::Permanent { cause } => {
@@ -187,6 +189,10 @@ impl Processor {
     async fn record_launch(&self, mut action: Action, sent: (State, Timestamp), accepted: Accepted, entry: Taken) {
         let Accepted { link, bearer_message_id } = accepted;
         action.launched = Some(Launched { link, bearer_message_id });
+        // No card answers the end of an asynchronous backup; its row says *sent* until here, so that a crash repeats it.
+        if action.content.ends_by_leaving() {
+            action.state = State::Done;
+        }
         self.write_row(action, sent, Some(entry)).await;
     }
 

@@ -59,8 +59,12 @@ impl Processor {
         stop: CancellationToken,
     ) -> (Arc<Self>, mpsc::Receiver<Finished>) {
         let (finished, receiver) = mpsc::channel(FINISHED_MAX);
-        let ladder =
-            RetryLadder { first: config.retry_first, cap: config.retry_cap, attempts_max: config.attempts_max };
+        let ladder = RetryLadder {
+            first: config.retry_first,
+            cap: config.retry_cap,
+            attempts_max: config.attempts_max,
+            ..RetryLadder::default()
+        };
         let reach = Reach::new(config.ip_fallback);
         let budget = Budget::new(config.sms_budget_per_day, config.sms_slowed);
         // Checked where the service starts.

@@ -76,6 +76,15 @@ pub enum Command {
         #[arg(long, default_value_t = 0, hide_default_value = true)]
         device: i64,
     },
+    /// Backups of a card in blocks with pauses: how far each is, and when it goes on.
+    Sessions {
+        /// Number in E.164, with or without +.
+        #[arg(value_parser = notation::msisdn)]
+        msisdn: String,
+        /// Device id; the open card when left out.
+        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        device: i64,
+    },
     /// What is under way to cards.
     #[command(subcommand)]
     Actions(Actions),

@@ -15,7 +15,7 @@ use tonic::{
 use crate::{
     arguments::{Account, AccountState, Actions, Arguments, Bearer, Book, Card, Command, Create, Decision, Restore},
     output::{Cell, Output, Table},
-    security, settings, time,
+    security, sessions, settings, time,
 };
 
 /// A book with history may take a while; nothing takes longer.
@@ -65,6 +65,11 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 let (settings, monitor) = (settings::table(&known.settings), settings::monitor(&known.monitor));
                 Ok(output.lists(&[("settings", &settings), ("monitor table", &monitor)])?)
             })
+        }
+        Command::Sessions { msisdn, device } => {
+            let request = centre::ListSessionsRequest { msisdn, device_id: device };
+            let answer = CommandsClient::new(connection).list_sessions(request).await.map(Response::into_inner);
+            answer.map_err(Failure::from).and_then(|answer| Ok(output.table(&sessions::table(&answer.sessions))?))
         }
         Command::Actions(command) => actions(connection, &output, command).await,
         Command::Audit { msisdn, limit } => audit(connection, &output, msisdn, limit).await,

@@ -16,6 +16,9 @@ Items:
   service=on|off           whether the card backs up
   bearer=sms|ip            channel of its messages
   poll=NORMAL,FAST         poll intervals in seconds, such as poll=5,1
+  blocks=WHO,COUNT,DELAY[,HOURS]
+                           backups in blocks with pauses. WHO counts the pauses: centre, timer, status, or normal (none);
+                           COUNT blocks per message; DELAY seconds, 0: as the centre has set; every HOURS, 1 to 15
   retry=EVENTS             status events before a backup is sent, such as retry=5
   compact=on|off           compact messages in both directions where they are shorter
   centre=NUMBER            the centre's number, international, digits only
@@ -43,6 +46,7 @@ pub fn item(text: &str) -> Result<centre::ConfigurationItem, String> {
             let (normal_seconds, fast_seconds) = intervals.ok_or_else(|| wrong("two intervals of 1 to 255 s"))?;
             Item::PollIntervals { normal_seconds, fast_seconds }
         }
+        "blocks" => blocks(value).ok_or_else(|| wrong("WHO,COUNT,DELAY or WHO,COUNT,DELAY,HOURS, see below"))?,
         "retry" => Item::RetryPreset(octet(value).ok_or_else(|| wrong("a number of 0 to 255"))?),
         "compact" => Item::Compact { on: on_or_off(value).ok_or_else(|| wrong("on or off"))? },
         "centre" => Item::CentreIsdn(
@@ -74,6 +78,10 @@ pub fn shown(cid: u32, data: &[u8]) -> (String, String) {
         Some(Item::PollIntervals { normal_seconds, fast_seconds }) => {
             ("poll", format!("{normal_seconds},{fast_seconds}"))
         }
+        Some(Item::Asynchronous { mode, blocks_per_message, delay }) => {
+            let who = WHO.get(usize::from(mode & 0x03)).copied().unwrap_or_default();
+            ("blocks", format!("{who},{blocks_per_message},{delay},{}", mode >> 4))
+        }
         Some(Item::RetryPreset(events)) => ("retry", events.to_string()),
         Some(Item::Compact { on }) => ("compact", if on { "on" } else { "off" }.to_owned()),
         Some(Item::CentreIsdn(address)) => ("centre", address.digits()),
@@ -81,6 +89,19 @@ pub fn shown(cid: u32, data: &[u8]) -> (String, String) {
         _ => return (format!("{cid:02X}"), hexadecimal()),
     };
     (name.to_owned(), value)
+}
+
+/// Who counts the pauses of a backup in blocks, by the mode of CID 0x0D.
+const WHO: [&str; 4] = ["centre", "timer", "status", "normal"];
+
+fn blocks(value: &str) -> Option<Item> {
+    let mut parts = value.split(',');
+    let (who, count, delay) = (parts.next()?, octet(parts.next()?)?, parts.next()?);
+    let hours = parts.next().map_or(Some(0), octet).filter(|hours| *hours <= 15)?;
+    let variant = (0..).zip(WHO).find_map(|(mode, name)| (name == who).then_some(mode))?;
+    let delay = delay.trim().parse().ok()?;
+    let is_whole = parts.next().is_none() && count > 0;
+    is_whole.then_some(Item::Asynchronous { mode: variant | hours << 4, blocks_per_message: count, delay })
 }
 
 fn raw(cid: &str, value: &str) -> Result<centre::ConfigurationItem, String> {
@@ -143,6 +164,8 @@ mod tests {
         assert_eq!(written("service=on"), (1, vec![1]));
         assert_eq!(written("bearer=ip"), (4, vec![1]));
         assert_eq!(written("poll=5,1"), (0x0B, vec![5, 1]));
+        assert_eq!(written("blocks=centre,3,0"), (0x0D, vec![0, 3, 0, 0]));
+        assert_eq!(written("blocks=status,2,300,15"), (0x0D, vec![0xF2, 2, 1, 44]));
         assert_eq!(written("resync=all"), (0x0A, vec![0xFF]));
         assert_eq!(written("row=0:7F10/6F3A:1-100@0+28"), (6, vec![0, 0x7F, 0x10, 0x6F, 0x3A, 0, 100, 0, 0, 28]));
         assert_eq!(written("0C=05"), (0x0C, vec![5]));
@@ -159,7 +182,7 @@ mod tests {
             "retry=7",
             "centre=441234567",
             "centre-ip=192.0.2.1:7000",
-            "0D=01020003",
+            "blocks=timer,2,3,0",
         ] {
             let item = item(text).unwrap();
             let (name, value) = shown(item.cid, &item.data);

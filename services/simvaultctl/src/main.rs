@@ -8,6 +8,7 @@ mod configuration;
 mod notation;
 mod output;
 mod security;
+mod sessions;
 mod settings;
 mod time;
 

@@ -10,7 +10,7 @@ use link::{
 use secured::bearer::Capacity;
 
 use super::{ConfigurationItem, Content, Progress, RestoreRecord};
-use crate::phonebook::Bearer;
+use crate::{asynchronous, phonebook::Bearer};
 
 /// Octets of a message on this channel: one short message, or one IP frame's payload.
 #[must_use]
@@ -63,6 +63,7 @@ fn next(content: &mut Content, limit: usize, is_compact: bool) -> Option<Vec<u8>
         Content::Restore { records } => restore(records, limit, is_compact),
         Content::AddressableRestore { records } => addressable(records, limit),
         Content::Configuration { items } => configure(items, limit),
+        Content::Asynchronous { message } => Some(asynchronous::fitted(message, limit)),
     }
 }
 

@@ -2,11 +2,11 @@
 //!
 //! Value: format 01, or 81 for a device whose messages are secured, type 1 (D-54), then for an acknowledgement its Table 9 records as they are, otherwise records: for a
 //! restore monitor index 1, DF 2, EF 2, record number 1, data offset 2, progress 2, length 2, data; for a configuration
-//! CID 1, progress 2, length 2, data.
+//! CID 1, progress 2, length 2, data; for an asynchronous backup the message.
 
 use bytes::{BufMut, Bytes};
 
-use super::{ConfigurationItem, Content, Progress, RestoreRecord, State};
+use super::{ConfigurationItem, Content, Progress, RestoreRecord, RetryLadder, State};
 use crate::{
     octets::{CorruptValue, Reader, put_long},
     phonebook::FilePath,
@@ -17,7 +17,7 @@ const FORMAT: u8 = 0x01;
 const SECURED: u8 = 0x80;
 
 impl Content {
-    /// Action type of D-54: 1 backup acknowledgement, 2 restore, 3 addressable restore, 4 configuration.
+    /// Action type of D-54: 1 backup acknowledgement, 2 restore, 3 addressable restore, 4 configuration, 6 asynchronous.
     #[must_use]
     pub fn code(&self) -> u8 {
         match self {
@@ -25,13 +25,37 @@ impl Content {
             Self::Restore { .. } => 2,
             Self::AddressableRestore { .. } => 3,
             Self::Configuration { .. } => 4,
+            Self::Asynchronous { .. } => 6,
         }
     }
 
-    /// Whether it waits for its turn and for the card's answer (SC-OD-10): all but acknowledgements.
+    /// Whether it waits for its turn and for the card's answer (SC-OD-10): all but acknowledgements, and but asynchronous
+    /// backups, whose countdown neither holds up a restore nor waits for one.
     #[must_use]
     pub fn is_ordered(&self) -> bool {
-        !matches!(self, Self::BackupAcknowledgement { .. })
+        !matches!(self, Self::BackupAcknowledgement { .. } | Self::Asynchronous { .. })
+    }
+
+    /// Whether it is over once it has left, for no card answers it: a final message of an asynchronous backup. (A backup
+    /// acknowledgement too, but that never becomes *sent*.)
+    #[must_use]
+    pub fn ends_by_leaving(&self) -> bool {
+        matches!(self, Self::Asynchronous { message } if message.first() == Some(&link::asynchronous::id::FINAL))
+    }
+
+    /// The ladder of its attempts: that of D-84 for an asynchronous backup, for everything else `general`.
+    #[must_use]
+    pub fn ladder(&self, general: &RetryLadder) -> RetryLadder {
+        if matches!(self, Self::Asynchronous { .. }) { RetryLadder::REMINDERS } else { *general }
+    }
+
+    /// The session of an asynchronous backup that this is about.
+    #[must_use]
+    pub fn session(&self) -> Option<u8> {
+        match self {
+            Self::Asynchronous { message } => message.get(1).copied(),
+            _ => None,
+        }
     }
 
     /// The value that the store keeps, with [`super::Action::is_secured`] in its format octet.
@@ -61,6 +85,7 @@ impl Content {
         let mut out = vec![FORMAT, self.code()];
         match self {
             Self::BackupAcknowledgement { records } => out.extend_from_slice(records),
+            Self::Asynchronous { message } => out.extend_from_slice(message),
             Self::Restore { records } | Self::AddressableRestore { records } => {
                 for record in records {
                     put_restore_record(&mut out, record);
@@ -94,6 +119,7 @@ impl Content {
                 }
                 Ok(Self::Configuration { items })
             }
+            6 => Ok(Self::Asynchronous { message: reader.rest() }),
             0 => Err(reader.corrupt("no action type")),
             _ => Err(reader.newer("unknown action type")),
         }

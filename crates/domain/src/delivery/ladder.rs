@@ -12,16 +12,30 @@ pub struct RetryLadder {
     pub first: Duration,
     pub cap: Duration,
     pub attempts_max: u32,
+    /// No validity period below this (D-128), and so no next attempt before it.
+    pub validity_min: Duration,
+}
+
+impl RetryLadder {
+    /// Reminders of a resume message that the card does not answer: after 120, 240 and 480 s, then it is suspended (D-84).
+    pub const REMINDERS: Self = Self {
+        first: Duration::from_secs(120),
+        cap: Duration::from_secs(480),
+        attempts_max: 4,
+        validity_min: Duration::ZERO,
+    };
 }
 
 impl Default for RetryLadder {
     fn default() -> Self {
-        Self { first: Duration::from_secs(5 * 60), cap: Duration::from_secs(24 * 3600), attempts_max: 12 }
+        Self {
+            first: Duration::from_secs(5 * 60),
+            cap: Duration::from_secs(24 * 3600),
+            attempts_max: 12,
+            validity_min: Duration::from_secs(5 * 60),
+        }
     }
 }
-
-/// No validity period below this (D-128).
-const VALIDITY_MIN: Duration = Duration::from_secs(5 * 60);
 
 impl RetryLadder {
     /// From launch number `attempts` (1 is the first) to the next.
@@ -35,7 +49,7 @@ impl RetryLadder {
     /// (D-117), but is never below 5 min.
     #[must_use]
     pub fn validity(&self, attempts: u32) -> Duration {
-        self.delay(attempts).max(VALIDITY_MIN)
+        self.delay(attempts).max(self.validity_min)
     }
 
     /// A launcher took the message: the action is sent, and due again when the card has not answered by then.
@@ -125,6 +139,9 @@ mod tests {
         assert_eq!(minutes, [5, 10, 20, 40, 80, 160, 320, 640, 1280, 1440, 1440, 1440]);
         assert_eq!(ladder.delay(u32::MAX), ladder.cap);
         let quick = RetryLadder { first: Duration::from_secs(1), ..ladder };
-        assert_eq!(quick.validity(1), VALIDITY_MIN);
+        assert_eq!(quick.validity(1), Duration::from_secs(300));
+        let reminders = RetryLadder::REMINDERS;
+        let seconds: Vec<u64> = (1..=4).map(|attempt| reminders.validity(attempt).as_secs()).collect();
+        assert_eq!(seconds, [120, 240, 480, 480]);
     }
 }

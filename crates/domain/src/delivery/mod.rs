@@ -78,6 +78,9 @@ pub enum Content {
     AddressableRestore { records: Vec<RestoreRecord> },
     /// Type 4: D-12 items; a monitor row among them becomes current when the card has accepted it (D-57).
     Configuration { items: Vec<ConfigurationItem> },
+    /// Type 6: a resume or final message of an asynchronous backup as it is on the wire. A later block of the session
+    /// overwrites it, so that it always names what is missing.
+    Asynchronous { message: Bytes },
 }
 
 /// One record to write on the card, with how far it is.
@@ -131,10 +134,11 @@ impl Progress {
 }
 
 impl Content {
-    /// How far each record or item is, in order; nothing for an acknowledgement.
+    /// How far each record or item is, in order; nothing for an acknowledgement or an
+    /// asynchronous backup.
     pub fn progresses(&self) -> impl Iterator<Item = Progress> + '_ {
         let (records, items): (&[RestoreRecord], &[ConfigurationItem]) = match self {
-            Self::BackupAcknowledgement { .. } => (&[], &[]),
+            Self::BackupAcknowledgement { .. } | Self::Asynchronous { .. } => (&[], &[]),
             Self::Restore { records } | Self::AddressableRestore { records } => (records, &[]),
             Self::Configuration { items } => (&[], items),
         };
@@ -144,7 +148,7 @@ impl Content {
     /// As [`Self::progresses`], to be changed.
     pub fn progresses_mut(&mut self) -> impl Iterator<Item = &mut Progress> + '_ {
         let (records, items): (&mut [RestoreRecord], &mut [ConfigurationItem]) = match self {
-            Self::BackupAcknowledgement { .. } => (&mut [], &mut []),
+            Self::BackupAcknowledgement { .. } | Self::Asynchronous { .. } => (&mut [], &mut []),
             Self::Restore { records } | Self::AddressableRestore { records } => (records, &mut []),
             Self::Configuration { items } => (&mut [], items),
         };

@@ -12,7 +12,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Card {
     pub view: DeviceView,
-    /// Open ordered actions, oldest first, once they were read.
+    /// Open actions other than acknowledgements, oldest first, once they were read.
     pub open: Vec<Action>,
     has_actions: bool,
     /// The state must be written.
@@ -55,7 +55,7 @@ impl Card {
     /// The action whose turn it is (SC-OD-10), if it can go now.
     #[must_use]
     pub fn head(&self, now: Timestamp) -> Option<&Action> {
-        let head = self.open.iter().find(|action| action.state.is_open())?;
+        let head = self.open.iter().find(|action| action.state.is_open() && action.content.is_ordered())?;
         (head.state == State::Queued && head.due <= now).then_some(head)
     }
 

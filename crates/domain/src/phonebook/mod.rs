@@ -15,6 +15,7 @@ pub use card::{Card, Pages};
 use link::{checksum_table::ChecksumTable, configuration::cid, monitor::MonitorTable};
 
 use crate::{
+    asynchronous::Session,
     delivery::ActionId,
     identity::{DeviceKey, Msisdn, SubscriberId, Timestamp},
     security::{Level, Security},
@@ -31,6 +32,8 @@ pub struct FilePath {
 pub const EF_ADN: FilePath = FilePath { df: 0x7F10, ef: 0x6F3A };
 /// EF_EXT1 below DF_TELECOM; written before EF_ADN in a restore (D-111).
 pub const EF_EXT1: FilePath = FilePath { df: 0x7F10, ef: 0x6F4A };
+/// The address book in the phone's own memory, which is no file of the card (AS-GN-03).
+pub const PHONE_MEMORY: FilePath = FilePath { df: 0x0000, ef: 0x0001 };
 
 /// One page of a book file: [`SLOTS`] records that follow one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -116,6 +119,8 @@ pub struct DeviceState {
     pub resynchronisation: Option<Resynchronisation>,
     /// Answers that may still come to launches of a message that was answered already.
     pub late_answers: Option<LateAnswers>,
+    /// Asynchronous backups, oldest first; the last of each side is the current one (D-82).
+    pub sessions: Vec<Session>,
     pub last_contact: Option<Timestamp>,
     /// What this card was last acknowledged to be configured with: CID to data (SC-DB-09).
     pub settings: BTreeMap<u8, Bytes>,

@@ -13,6 +13,7 @@ use link::{checksum_table::ChecksumTable, monitor::MonitorTable};
 
 use super::{DeviceState, FilePath, LastMessage, LateAnswers, Resynchronisation};
 use crate::{
+    asynchronous::{SESSIONS_MAX, Session},
     delivery::ActionId,
     identity::Timestamp,
     octets::{CorruptValue, Reader, put_long, put_longer, put_record},
@@ -26,6 +27,7 @@ const TAGGED: u8 = 0x10;
 const FORMATS: [u8; 4] = [FORMAT, FORMAT_LONG_TABLE, FORMAT | TAGGED, FORMAT_LONG_TABLE | TAGGED];
 /// Tags of sections.
 const TAG_SECURITY: u8 = 1;
+const TAG_SESSIONS: u8 = 2;
 
 impl DeviceState {
     /// Everything but `version` and `downlink_counter`.
@@ -79,7 +81,12 @@ impl DeviceState {
 
     /// What most devices do not have, by tag.
     fn sections(&self) -> Vec<(u8, Vec<u8>)> {
-        self.security.iter().map(|security| (TAG_SECURITY, security.to_octets())).collect()
+        let security = self.security.iter().map(|security| (TAG_SECURITY, security.to_octets()));
+        let latest = self.sessions.iter().rev().take(SESSIONS_MAX).rev();
+        let mut sessions = Vec::new();
+        latest.for_each(|session| session.append_to(&mut sessions));
+        let sessions = (!sessions.is_empty()).then_some((TAG_SESSIONS, sessions));
+        security.chain(sessions).collect()
     }
 
     /// # Errors
@@ -119,9 +126,11 @@ impl DeviceState {
             })
         };
         let mut security = None;
+        let mut sessions = Vec::new();
         while is_tagged && !reader.is_empty() {
             match reader.u8()? {
                 TAG_SECURITY => security = Some(Security::from_octets(reader.longer()?)?),
+                TAG_SESSIONS => sessions = Session::all_from(reader.longer()?)?,
                 _ => return Err(reader.newer("unknown section")),
             }
         }
@@ -140,6 +149,7 @@ impl DeviceState {
             settings,
             wanted,
             security,
+            sessions,
         })
     }
 }
@@ -221,7 +231,9 @@ mod tests {
             }
             let octets = state.to_octets();
             assert_eq!(octets[0], if rows < 65 { FORMAT } else { FORMAT_LONG_TABLE });
-            assert_eq!(DeviceState::from_octets(octets, 0, 0), Ok(state));
+            assert_eq!(DeviceState::from_octets(octets, 0, 0), Ok(state.clone()));
+            state.sessions.push(Session::new(7, 10, Timestamp(1)));
+            assert_eq!(DeviceState::from_octets(state.to_octets(), 0, 0), Ok(state));
         }
     }
 }

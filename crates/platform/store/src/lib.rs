@@ -195,8 +195,8 @@ pub trait OutboundStore: Send + Sync {
     /// Fails open actions that are lost, each with a notice for customer service; how many. Nothing else would ever take
     /// them out of the way.
     async fn fail_damaged(&self, damaged: &[Damaged], at: Timestamp) -> Result<u64>;
-    /// The oldest open ordered action (restore, addressable restore, configuration) of each device: only this one may
-    /// be launched (SC-OD-10).
+    /// The oldest open ordered action of each device (restore, addressable restore, configuration; not an asynchronous
+    /// backup's): only this one may be launched (SC-OD-10).
     async fn heads(&self, devices: &[DeviceKey]) -> Result<Vec<(DeviceKey, ActionId)>>;
     /// Overwrites actions that are still in one of the states given with each; which were written, in order.
     async fn move_actions(&self, moves: &[(Action, Vec<State>)]) -> Result<Vec<bool>>;
@@ -272,6 +272,8 @@ pub struct Damaged {
 pub struct QueuedAction {
     pub device: DeviceKey,
     pub id: ActionId,
+    /// When it became due: one that is due once more has another.
+    pub due: Timestamp,
     pub channel: domain::phonebook::Bearer,
     pub msisdn: Msisdn,
     /// Table 9 records of a backup acknowledgement; `None` for every other type.

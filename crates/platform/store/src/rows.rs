@@ -118,11 +118,13 @@ pub fn split_traces(octets: Vec<u8>) -> Vec<Bytes> {
     traces
 }
 
-/// Table 7's subtype (D-54): the first CID of a configuration, the first result of an acknowledgement, otherwise 0.
+/// Table 7's subtype (D-54): the first CID of a configuration, the first result of an acknowledgement, the first octet of
+/// an asynchronous message, otherwise 0.
 pub fn subtype(content: &Content) -> i16 {
     match content {
         Content::BackupAcknowledgement { records } => records.get(2).map_or(0, |result| i16::from(*result)),
         Content::Configuration { items } => items.first().map_or(0, |item| i16::from(item.cid)),
+        Content::Asynchronous { message } => message.first().map_or(0, |octet| i16::from(*octet)),
         Content::Restore { .. } | Content::AddressableRestore { .. } => 0,
     }
 }
@@ -370,7 +372,8 @@ impl DueRow {
         };
         let (id, msisdn) = (ActionId(self.id), msisdn(self.msisdn)?);
         let traces = split_traces(self.traces.unwrap_or_default());
-        Ok(QueuedAction { device: self.device, id, channel, msisdn, acknowledgement, is_secured, traces })
+        let due = Timestamp(self.due);
+        Ok(QueuedAction { device: self.device, id, due, channel, msisdn, acknowledgement, is_secured, traces })
     }
 }
 

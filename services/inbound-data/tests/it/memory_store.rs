@@ -105,7 +105,7 @@ impl Tables {
     }
 
     pub fn ordered(&self) -> Vec<Action> {
-        self.actions.values().filter(|action| action.content.is_ordered()).cloned().collect()
+        self.actions.values().filter(|action| action.content.code() != 1).cloned().collect()
     }
 }
 

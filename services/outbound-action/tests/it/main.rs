@@ -1,6 +1,7 @@
 //! The outbound action processor on the embedded store and the in-process queue, with launchers that the test plays.
 
 mod acknowledgements;
+mod asynchronous;
 mod centre;
 mod fault;
 mod faulty_store;

@@ -10,7 +10,7 @@ use uicc::files::EF_ADN;
 use crate::rig::{Rig, held, msisdn, write};
 
 /// Runs a command of the console; gives what it prints for scripts.
-async fn console(rig: &Rig, arguments: &[&str]) -> serde_json::Value {
+pub async fn console(rig: &Rig, arguments: &[&str]) -> serde_json::Value {
     let program = Path::new(env!("CARGO_BIN_EXE_simvault")).with_file_name("simvaultctl");
     assert!(
         program.is_file(),

@@ -3,6 +3,7 @@
 //! Start at [`rig`]; every other module is a group of scenarios.
 
 mod actions;
+mod asynchronous;
 mod backup;
 mod bad_network;
 mod bip;

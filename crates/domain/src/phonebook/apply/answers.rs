@@ -258,7 +258,10 @@ impl Step<'_, '_> {
     /// The card is there: a waiting action that is next starts over (D-128).
     fn resume_head(&mut self) {
         let (now, ladder) = (self.context.now, self.context.policy.ladder);
-        let Some(next) = self.card.open.iter_mut().find(|action| action.state.is_open()) else { return };
+        let Some(next) = self.card.open.iter_mut().find(|action| action.state.is_open() && action.content.is_ordered())
+        else {
+            return;
+        };
         let id = next.id;
         if ladder.resume(next, now) {
             self.card.moved(id);

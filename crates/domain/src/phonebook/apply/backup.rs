@@ -151,7 +151,7 @@ impl Step<'_, '_> {
 
 /// SC-ER-03: an EF_ADN record that is no entry, in a page of entries. A row may cover only a part of the record, so the
 /// page must show, by a number behind the alpha identifier (TS 31.102 4.4.2.3), that it holds whole ones.
-fn incompatible(file: FilePath, row: &MonitorRow, data: &[u8], page: Option<&Page>) -> Option<&'static str> {
+pub(super) fn incompatible(file: FilePath, row: &MonitorRow, data: &[u8], page: Option<&Page>) -> Option<&'static str> {
     const TAIL_OCTETS: usize = 14;
     let tail = |record: &[u8]| {
         let tail = record.get(record.len().checked_sub(TAIL_OCTETS)?..)?;

@@ -5,6 +5,7 @@
 //! changed by a message that is refused, except the counter of its link, and by one that needs a closer look.
 
 mod answers;
+mod asynchronous;
 mod backup;
 mod comparison;
 mod restore_request;
@@ -14,6 +15,7 @@ mod tests;
 
 use std::time::Duration;
 
+pub use asynchronous::Countdown;
 pub use backup::refuse_for_now;
 use bytes::Bytes;
 pub use comparison::{check_mismatch, decide_held, mismatch_due};
@@ -28,6 +30,7 @@ use super::{
     AccountState, Bearer, Card, Change, DeviceState, LastMessage, PageKey, Pages, Profile, RecordChange, Source,
 };
 use crate::{
+    asynchronous::Spacing,
     delivery::{Action, ActionId, Content, QueueEntry, RetryLadder, State},
     identity::{IdGenerator, Msisdn, Timestamp},
     security::Stamp,
@@ -51,6 +54,8 @@ pub struct Policy {
     pub hold_percent: usize,
     pub hold_records: usize,
     pub ladder: RetryLadder,
+    /// When a card is asked for its next blocks that leaves it to the centre (AS-V1-07).
+    pub spacing: Spacing,
 }
 
 impl Default for Policy {
@@ -64,6 +69,7 @@ impl Default for Policy {
             hold_percent: 25,
             hold_records: 5,
             ladder: RetryLadder::default(),
+            spacing: Spacing::default(),
         }
     }
 }
@@ -93,7 +99,9 @@ pub struct Incoming {
 #[derive(Clone, Debug)]
 pub enum Parsed {
     Message(Message),
-    /// Of the second embodiment, but not decodable; or of a type that only the centre sends.
+    /// Of the asynchronous mode, which every profile has (D-50).
+    Asynchronous(link::asynchronous::Message),
+    /// Of the second embodiment or the asynchronous mode, but not decodable; or of a type that only the centre sends.
     Malformed {
         reason: Reason,
         what: String,
@@ -114,6 +122,8 @@ pub struct Effects {
     pub to_queue: Vec<QueueEntry>,
     /// Cards that are newly marked because their database checksum is another than the centre's (SC-ID-10).
     pub mismatches: u64,
+    /// For the log.
+    pub countdowns: Vec<Countdown>,
 }
 
 /// A message for customer service or the error analysis (SC-ER-01).
@@ -188,6 +198,10 @@ pub fn parse(octets: &[u8], monitor: &MonitorTable) -> Parsed {
             },
             Err(malformed) => Parsed::Malformed { reason: malformed.reason(), what: malformed.to_string() },
         },
+        Some(FirstOctet::Asynchronous(_)) => match link::asynchronous::Message::decode(octets) {
+            Ok(message) => Parsed::Asynchronous(message),
+            Err(malformed) => Parsed::Malformed { reason: malformed.reason(), what: malformed.to_string() },
+        },
         Some(_) => Parsed::Unsupported { first_octet },
     }
 }
@@ -210,7 +224,7 @@ fn is_from_card(message: &Message) -> bool {
 #[must_use]
 pub fn needs_open_actions(parsed: &Parsed, card: &Card) -> bool {
     is_answer(parsed)
-        || matches!(parsed, Parsed::Message(Message::RestoreRequest { .. }))
+        || matches!(parsed, Parsed::Message(Message::RestoreRequest { .. }) | Parsed::Asynchronous(_))
         || tables::is_unreadable(parsed, card)
 }
 
@@ -225,6 +239,9 @@ fn is_answer(parsed: &Parsed) -> bool {
 pub fn pages_needed(incoming: &Incoming, parsed: &Parsed, card: &Card, keys: &mut Vec<PageKey>) {
     if card.has_actions() {
         tables::pages_needed(incoming, card, keys);
+    }
+    if let Parsed::Asynchronous(link::asynchronous::Message::Blocks { blocks, .. }) = parsed {
+        asynchronous::pages_needed(blocks, &card.view, keys);
     }
     let Parsed::Message(message) = parsed else { return };
     match message {
@@ -269,6 +286,8 @@ pub fn apply(
     }
     match repeat(incoming, hash, &card.view.state, context) {
         Repeat::No => {}
+        // Blocks may come twice; the session knows what that means.
+        Repeat::Duplicate if incoming.bearer == Bearer::Sms && matches!(parsed, Parsed::Asynchronous(_)) => {}
         // The same answer to another action is no repeat: two restores of one record are acknowledged by equal octets.
         Repeat::Duplicate if incoming.bearer == Bearer::Sms && is_answer(&parsed) && awaits_answer(card) => {}
         Repeat::Duplicate => {
@@ -283,6 +302,15 @@ pub fn apply(
         counted(incoming, card);
         return Verdict { outcome: Outcome::Duplicate, reply: None };
     }
+    let parsed = match parsed {
+        Parsed::Asynchronous(_) if !card.has_actions() => {
+            return Verdict { outcome: Outcome::LookCloser, reply: None };
+        }
+        Parsed::Asynchronous(message) => {
+            return asynchronous::apply(incoming, message, hash, card, pages, context, effects);
+        }
+        other => other,
+    };
     let parsed = match tables::choose(incoming, parsed, card) {
         tables::Choice::Read(parsed) => parsed,
         tables::Choice::LookCloser => return Verdict { outcome: Outcome::LookCloser, reply: None },
@@ -326,6 +354,20 @@ fn accept(
         _ => {}
     }
     let Step { records, source, .. } = step;
+    record_message(hash, records, source, answer, card, context, effects);
+    verdict
+}
+
+/// The journal row of a message that counts, and what is known of the card by it.
+fn record_message(
+    hash: u64,
+    records: Vec<RecordChange>,
+    source: Source,
+    answer: Bytes,
+    card: &mut Card,
+    context: Context<'_>,
+    effects: &mut Effects,
+) {
     let change = Change {
         device: card.view.device.key,
         id: context.ids.next(context.now),
@@ -338,7 +380,6 @@ fn accept(
     card.view.state.last_message = Some(LastMessage { hash, at: context.now, answer });
     card.view.state.last_contact = Some(context.now);
     card.touched = true;
-    verdict
 }
 
 /// The parts that the steps of one message share.
@@ -404,7 +445,7 @@ fn new_action(card: &Card, content: Content, channel: Bearer, trace: &Bytes, con
 /// A new action that comes in turn; the card's open actions are read. The batch's later messages see it among them. It has
 /// not been launched, so no answer moves it before it is committed.
 fn order(action: Action, card: &mut Card, effects: &mut Effects) {
-    if card.open.iter().all(|open| !open.state.is_open()) {
+    if card.open.iter().all(|open| !open.state.is_open() || !open.content.is_ordered()) {
         effects.to_queue.push(QueueEntry::of(&action));
     }
     effects.new_actions.push(action.clone());
@@ -478,7 +519,7 @@ fn counted(incoming: &Incoming, card: &mut Card) {
 }
 
 fn awaits_answer(card: &Card) -> bool {
-    card.open.iter().any(|action| action.state == State::Sent)
+    card.open.iter().any(|action| action.state == State::Sent && action.content.is_ordered())
 }
 
 /// The repeat gets the first answer: the card may have lost it.

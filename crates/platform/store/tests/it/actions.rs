@@ -97,12 +97,13 @@ async fn what_is_due_is_found_oldest_first() {
         put(&store, &[acknowledgement(1, 2), sent, waiting, acknowledgement(1, 9)]).await;
         let due = store.outbound.due(&due(at(5), at(100), 10)).await.unwrap().actions;
         let traces = acknowledgement(1, 2).traces;
-        let queued = |id, acknowledgement| QueuedAction {
+        let queued = |id, records| QueuedAction {
             device: key(1),
             id: ActionId(id),
+            due: if id == 3 { at(1) } else { acknowledgement(1, id).due },
             channel: domain::phonebook::Bearer::Sms,
             msisdn: number(1),
-            acknowledgement,
+            acknowledgement: records,
             is_secured: false,
             traces: traces.clone(),
         };

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod actions;
+mod asynchronous;
 mod books;
 mod corrupt;
 mod edges;

@@ -46,7 +46,8 @@ fn every_kind_of_message_has_its_place() {
         &[0x50, 0],
         &[0x01; 117],
         &[0x81, 1, 1],
-        &[0xA1],
+        &[0xA2, 1, 1, 0],
+        &[0xA4],
         &[0xC1],
         &[0x60],
         &[0xF2],
@@ -56,6 +57,8 @@ fn every_kind_of_message_has_its_place() {
         assert_eq!(centre.kinds(), ["refused-message"]);
     }
     check(&[], refused(Reason::Malformed));
+    check(&[0xA1], refused(Reason::Malformed));
+    check(&[0xA1, 1, 1, 1, 1, 0, 0, 0, 2, 1, 0x41], Outcome::Stored);
     check(&[0x48, 1], refused(Reason::Malformed));
 }
 
@@ -66,7 +69,7 @@ proptest! {
         restore_action(&mut centre, &restore::Selection::All);
         for mut message in messages {
             if let Some(first) = message.first_mut().filter(|_| head.is_multiple_of(2)) {
-                *first = [0x08, 0x0A, 0x20, 0x38, 0x40, 0x48][usize::from(head / 2) % 6];
+                *first = [0x08, 0x0A, 0x20, 0x38, 0x40, 0x48, 0xA1][usize::from(head / 2) % 7];
             }
             centre.receive(&message);
             centre.sweep();

@@ -1,5 +1,6 @@
 //! The centre with one subscriber and a card by the book, and what becomes of each type of message between them.
 
+mod asynchronous;
 mod backups;
 mod configurations;
 mod equality;
