@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use domain::{
-    phonebook::AccountState,
+    phonebook::{AccountState, Bearer},
     security::{KeySource, KeyVersion, Keyring, Level, Security, TAR_DOWN, TAR_UP},
 };
 use proto::inbound::{InboundMessage, Outcome};
 use secured::{
     Algorithm, CardKeys, Spi,
     command::{self, Command},
+    response::{self, Response, Status},
 };
 
 use crate::harness::{Card, Centre, adn, sms, start_with, view};
@@ -71,6 +72,47 @@ async fn a_packet_is_opened_and_its_counter_used_up_with_what_it_did() {
     }
     assert_eq!(centre.record(1, 1), Some(adn("Berta")));
     assert!(centre.errors.lock().unwrap().is_empty(), "nothing is answered to what may be forged");
+    centre.stop().await;
+}
+
+/// The same octets behind F0, in a frame of the card's link.
+fn on_ip(counter: u64, message: &InboundMessage) -> InboundMessage {
+    InboundMessage {
+        bearer: proto::inbound::Bearer::Ip.into(),
+        user_data_header: Bytes::new(),
+        payload: [&[0xF0], &message.payload[..]].concat().into(),
+        reference: Some(counter),
+        device_id: view(1).device.key.device.0,
+        ..message.clone()
+    }
+}
+
+/// Covers: S1-BK-05
+#[tokio::test]
+async fn on_ip_the_packets_counter_holds_whatever_the_frames_is() {
+    let mut centre = start(MASTER).await;
+    centre.subscriber_with(1, |view| view.state.security = Some(security()));
+    let mut card = Card::default();
+    let first = packet(1, 7, card.backup(1, &adn("Anna")));
+    assert_eq!(answer(&mut centre, on_ip(1, &first)).await, (Outcome::Stored, 0));
+    assert_eq!(centre.record(1, 1), Some(adn("Anna")));
+    assert_eq!(answer(&mut centre, on_ip(2, &packet(1, 8, card.backup(1, &adn("Berta"))))).await, (Outcome::Stored, 0));
+    assert_eq!(answer(&mut centre, on_ip(3, &first)).await, REFUSED, "a replay in a new frame");
+    assert_eq!(answer(&mut centre, first).await, REFUSED, "nor by the other bearer");
+    let mut forged = on_ip(4, &packet(1, 9, card.backup(1, &adn("Eve"))));
+    forged.payload = forged.payload.iter().enumerate().map(|(at, octet)| octet ^ u8::from(at == 30)).collect();
+    assert_eq!(answer(&mut centre, forged).await, REFUSED);
+    let plain = InboundMessage { payload: card.backup(1, &adn("Eve")).into(), ..on_ip(5, &packet(1, 10, vec![8])) };
+    assert_eq!(answer(&mut centre, plain).await, REFUSED);
+    assert_eq!(centre.record(1, 1), Some(adn("Berta")));
+    // The card's word on a packet of the centre changes nothing; one that is not its own is refused.
+    let response = Response { tar: TAR_DOWN, counter: 5, status: Status::CounterLow, data: Vec::new() };
+    let sealed = response::seal(&response, security().spi_down(Bearer::Ip), &keys(1).down).unwrap();
+    let receipt =
+        |keys: &[u8]| InboundMessage { payload: [&[0xF1], keys].concat().into(), ..on_ip(6, &sms(1, vec![])) };
+    assert_eq!(answer(&mut centre, receipt(&sealed)).await, (Outcome::Stored, 0));
+    assert_eq!(answer(&mut centre, receipt(&sealed[..sealed.len() - 1])).await, REFUSED);
+    assert_eq!(centre.store.tables().journal.len(), 2);
     centre.stop().await;
 }
 
