@@ -170,6 +170,7 @@ impl Stage {
                 ip_key: subscription.ip_key.clone().into(),
                 bearer: bearer_name(index).to_owned(),
                 personalised: true,
+                ..centre::ReplaceCardRequest::default()
             };
             self.client.accounts.replace_card(request).await.with_context(|| format!("card {at}"))?;
             let blank = card(&self.number, bearer(index));

@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use domain::{
-    delivery::{Action, Content, RetryLadder, State},
+    delivery::{Action, Content, Request as Told, RetryLadder, State},
     identity::{DeviceId, DeviceKey, SubscriberId, Timestamp},
-    phonebook::{AccountState, Device, DeviceState, Subscriber},
+    phonebook::{AccountState, Device, DeviceState, Profile, Subscriber},
 };
 use link::monitor::MonitorTable;
 use proto::centre::{self, accounts_server::Accounts};
@@ -17,7 +17,7 @@ use crate::{
     App,
     app::{CONFLICT_REPEATS, msisdn, open_device},
     audit, configuration, errors, housekeeping,
-    translate::{self, account_state_from, bearer_from, monitor_from, profile_from},
+    translate::{self, account_state_from, bearer_from, check_monitor, monitor_from, profile_from},
 };
 
 /// Accounts of one call, as the contract says.
@@ -195,6 +195,7 @@ impl App {
         short("tenant", &requested.tenant, TENANT_CHARACTERS_MAX)?;
         let profile = profile_from(&requested.profile)?;
         let monitor = monitor_from(&requested.monitor)?;
+        check_monitor(profile, &monitor)?;
         let id = SubscriberId(self.next_id());
         let tenant = if requested.tenant.is_empty() { "default" } else { &requested.tenant };
         let subscriber = Subscriber {
@@ -204,9 +205,8 @@ impl App {
             name: requested.name.clone(),
             state: AccountState::Active,
         };
-        let card = Card { iccid: &requested.iccid, ip_key: &requested.ip_key, bearer: &requested.bearer };
-        let mut device = self.new_device(id, card)?;
-        device.profile = profile;
+        let card = Card { iccid: &requested.iccid, ip_key: &requested.ip_key, bearer: &requested.bearer, profile };
+        let device = self.new_device(id, card)?;
         let (state, first) = self.first_state(&device, monitor, requested.personalised);
         let actions = first.into_iter().map(|content| self.action(msisdn, &device, &state, content)).collect();
         Ok(NewAccount { subscriber, device, state, actions })
@@ -222,7 +222,7 @@ impl App {
         Ok(Device {
             key: DeviceKey { subscriber, device: DeviceId(self.next_id()) },
             iccid: card.iccid.to_owned(),
-            profile: domain::phonebook::Profile::E2,
+            profile: card.profile,
             bearer,
             ip_key: (!key.is_empty()).then(|| Bytes::copy_from_slice(key)),
             opened: self.now(),
@@ -231,22 +231,25 @@ impl App {
     }
 
     /// A personalised card holds its table already; any other gets it by the first configuration, and until it has
-    /// accepted that nothing of it is known (D-57).
+    /// accepted that nothing of it is known (D-57). Cards of E1 and E3 have none that could change; E1 is switched on.
     fn first_state(
         &self,
         device: &Device,
         monitor: MonitorTable,
         personalised: bool,
     ) -> (DeviceState, Option<Content>) {
-        if personalised {
-            return (DeviceState { monitor, ..DeviceState::default() }, None);
+        let (mut state, content) = match device.profile {
+            _ if personalised => (DeviceState { monitor, ..DeviceState::default() }, None),
+            Profile::E2 => (DeviceState::default(), Some(configuration::first(&self.config, device.bearer, &monitor))),
+            profile @ (Profile::E1 | Profile::E3) => {
+                let state = DeviceState { monitor, ..DeviceState::default() };
+                (state, configuration::control(profile, Told::ServiceOn))
+            }
+        };
+        if let Some(content) = &content {
+            configuration::overwrite_wanted_by(&mut state.wanted, content);
         }
-        let content = configuration::first(&self.config, device.bearer, &monitor);
-        let mut state = DeviceState::default();
-        if let Content::Configuration { items } = &content {
-            configuration::overwrite_wanted(&mut state.wanted, items);
-        }
-        (state, Some(content))
+        (state, content)
     }
 
     /// D-115: a subscriber who is served again backs up everything that changed meanwhile. State, resynchronisation and
@@ -257,16 +260,19 @@ impl App {
             let Subscriber { id, msisdn, state: before, .. } = account.subscriber;
             let (device, state) = open_device(&account)?;
             let mut what = format!("state set to {}", translate::account_state(wanted));
+            let mut state = state.clone();
             let (mut new_actions, mut moved_actions) = (Vec::new(), Vec::new());
             if wanted == AccountState::Active && before != AccountState::Active {
                 moved_actions = self.started_over(device.key).await?;
-                new_actions.push(self.action(msisdn, device, state, configuration::resynchronise_all()));
+                let content = configuration::control(device.profile, Told::Resynchronise);
+                content.iter().for_each(|content| configuration::begin(content, &mut state, self.now()));
+                new_actions.extend(content.map(|content| self.action(msisdn, device, &state, content)));
                 what.push_str(", resynchronisation asked for");
             }
             let row = audit::about(self.now(), who, &account.subscriber, &what);
             let actions: Vec<Action> =
                 moved_actions.iter().map(|(action, ..)| action).chain(&new_actions).cloned().collect();
-            let states = vec![(device.key, state.clone())];
+            let states = vec![(device.key, state)];
             let batch = InboundCommit { states, new_actions, moved_actions, ..InboundCommit::default() };
             if errors::unless_changed(self.store.set_state(id, wanted, batch, row).await)?.is_some() {
                 self.push(&actions).await;
@@ -315,10 +321,16 @@ impl App {
             return Err(errors::invalid("iccid", &request.iccid, "another card than the one that is replaced"));
         }
         let open = self.open_actions(&[old.key]).await?;
-        let monitor = configuration::expected_monitor(old_state, &open);
+        let profile = if request.profile.is_empty() { old.profile } else { profile_from(&request.profile)? };
+        let monitor = match (request.monitor.is_empty(), profile) {
+            (false, _) => monitor_from(&request.monitor)?,
+            (true, Profile::E2) => configuration::expected_monitor(old_state, &open),
+            (true, profile) => configuration::of_entries(profile, &configuration::expected_monitor(old_state, &open)),
+        };
+        check_monitor(profile, &monitor)?;
         let bearer = if request.bearer.is_empty() { translate::bearer(old.bearer) } else { &request.bearer };
-        let card = Card { iccid: &request.iccid, ip_key: &request.ip_key, bearer };
-        let device = Device { profile: old.profile, ..self.new_device(id, card)? };
+        let card = Card { iccid: &request.iccid, ip_key: &request.ip_key, bearer, profile };
+        let device = self.new_device(id, card)?;
         let (mut state, first) = self.first_state(&device, monitor, request.personalised);
         state.security = old_state.security.as_ref().map(domain::security::Security::for_new_card);
         let actions: Vec<_> = first.into_iter().map(|content| self.action(msisdn, &device, &state, content)).collect();
@@ -359,6 +371,7 @@ struct Card<'a> {
     iccid: &'a str,
     ip_key: &'a [u8],
     bearer: &'a str,
+    profile: Profile,
 }
 
 fn keys(account: &Account) -> impl Iterator<Item = DeviceKey> {

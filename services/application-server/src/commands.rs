@@ -1,4 +1,4 @@
-//! Commands to cards: restore, addressable restore, configuration; and what became of them.
+//! Commands to cards: restore, addressable restore, configuration, control; and what became of them.
 //!
 //! A command copies all that it needs into its action row (SC-DB-17), commits, and answers with the action's id.
 
@@ -9,7 +9,7 @@ use domain::{
     delivery::{Action, ActionId, Content, Progress, RestoreRecord, State},
     identity::{SubscriberId, Timestamp},
     phonebook::{
-        AccountState, Device, DeviceState, FilePath, Subscriber,
+        AccountState, Device, DeviceState, FilePath, Profile, Subscriber,
         restore::{self, Book, Origin, REASON_BAD_LENGTH, REASON_NOT_IN_MONITOR_TABLE, Range, Selection},
     },
 };
@@ -56,6 +56,14 @@ impl Commands for Service {
     ) -> Result<Response<centre::ActionReference>, Status> {
         let who = audit::user(request.metadata());
         self.0.configure(&who, &request.into_inner()).await.map(Response::new)
+    }
+
+    async fn control(
+        &self,
+        request: Request<centre::ControlRequest>,
+    ) -> Result<Response<centre::ActionReference>, Status> {
+        let who = audit::user(request.metadata());
+        self.0.control(&who, &request.into_inner()).await.map(Response::new)
     }
 
     async fn show_configuration(
@@ -135,6 +143,7 @@ impl App {
     ) -> Result<centre::ActionReference, Status> {
         for _ in 0..CONFLICT_REPEATS {
             let account = self.account(digits).await?;
+            of_second(&account, "an addressable restore")?;
             let what = format!("addressable restore of {} records", records.len());
             let content = Content::AddressableRestore { records: records.to_vec() };
             if let Some(reference) = self.command(who, &account, Command { content, what }).await? {
@@ -161,6 +170,7 @@ impl App {
         let own = if source.key == target.key { &monitor } else { &source_state.monitor };
         let records = restore::plan(Origin { book: &book, monitor: own }, &present, &monitor, selection)
             .map_err(|error| Status::invalid_argument(format!("selection: {error}")))?;
+        let records = restore::for_profile(target.profile, records);
         check_plan(&records)?;
         let what = format!(
             "restore of {} records from device {} to device {}",
@@ -168,7 +178,7 @@ impl App {
             source.key.device.0,
             target.key.device.0
         );
-        Ok(Command { content: Content::Restore { records }, what })
+        Ok(Command { content: restore::content(target.profile, &present, records), what })
     }
 
     /// The device to restore from and its book.
@@ -214,10 +224,28 @@ impl App {
         let items = configuration::checked(&request.items)?;
         for _ in 0..CONFLICT_REPEATS {
             let account = self.account(&request.msisdn).await?;
+            of_second(&account, "a configuration")?;
             let (device, _) = open_device(&account)?;
             let cids: Vec<String> = items.iter().map(|item| format!("{:02X}", item.cid)).collect();
             let what = format!("configuration of device {}: CID {}", device.key.device.0, cids.join(", "));
             let content = Content::Configuration { items: items.clone() };
+            if let Some(reference) = self.command(who, &account, Command { content, what }).await? {
+                return Ok(reference);
+            }
+        }
+        Err(errors::kept_changing())
+    }
+
+    async fn control(&self, who: &str, request: &centre::ControlRequest) -> Result<centre::ActionReference, Status> {
+        let told = translate::request_from(&request.request)?;
+        for _ in 0..CONFLICT_REPEATS {
+            let account = self.account(&request.msisdn).await?;
+            let (device, _) = open_device(&account)?;
+            let content = configuration::control(device.profile, told).ok_or_else(|| {
+                let profile = translate::profile(device.profile);
+                Status::failed_precondition(format!("a card of {profile} has no message for {}", request.request))
+            })?;
+            let what = format!("{} of device {}", request.request, device.key.device.0);
             if let Some(reference) = self.command(who, &account, Command { content, what }).await? {
                 return Ok(reference);
             }
@@ -237,9 +265,8 @@ impl App {
         served(&account.subscriber)?;
         let (device, state) = open_device(account)?;
         let mut wanted = state.clone();
-        if let Content::Configuration { items } = &content {
-            configuration::overwrite_wanted(&mut wanted.wanted, items);
-        }
+        configuration::overwrite_wanted_by(&mut wanted.wanted, &content);
+        configuration::begin(&content, &mut wanted, self.now());
         let action = self.action(account.subscriber.msisdn, device, state, content);
         let reference = reference(&action);
         let row = audit::about(self.now(), who, &account.subscriber, &what);
@@ -336,6 +363,16 @@ impl App {
 struct Command {
     content: Content,
     what: String,
+}
+
+/// Only a card of E2 has a message for everything (D-03); the others have those of D-04 and D-05.
+fn of_second(account: &Account, what: &str) -> Result<(), Status> {
+    let (device, _) = open_device(account)?;
+    if device.profile == Profile::E2 {
+        return Ok(());
+    }
+    let profile = translate::profile(device.profile);
+    Err(Status::failed_precondition(format!("a card of {profile} has no message for {what}; see simvaultctl control")))
 }
 
 /// The answers of a card that is not served are refused (D-115): nothing is sent to it.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use domain::{
-    delivery::{Action, ConfigurationItem, Content, Progress},
-    phonebook::{Bearer, DeviceState, restore::RECORD_OCTETS_MAX},
+    delivery::{Action, ConfigurationItem, Content, Progress, Request},
+    identity::Timestamp,
+    phonebook::{Bearer, DeviceState, EF_ADN, Profile, apply, restore::RECORD_OCTETS_MAX},
 };
 use link::{
     configuration::{self as wire, IsdnAddress, Item, cid},
@@ -20,6 +21,8 @@ use crate::{Config, errors};
 const ITEMS_MAX: usize = 300;
 /// TON/NPI of an international E.164 number (TS 24.008 10.5.4.7).
 const INTERNATIONAL: u8 = 0x91;
+/// Octets of an entry of E1 (D-25), and of any card of which nothing else is known.
+const ENTRY_OCTETS: u8 = 28;
 
 /// The first configuration: addresses, bearer, monitor table, poll intervals, and the service last, so that the card
 /// starts with everything in place.
@@ -43,9 +46,55 @@ pub fn first(config: &Config, bearer: Bearer, monitor: &MonitorTable) -> Content
     content(&items)
 }
 
-/// Everything is backed up again: after a suspension (D-115).
-pub fn resynchronise_all() -> Content {
-    content(&[Item::Resynchronise { index: None }])
+/// What tells a card of this profile so; `None`: it has no message for that.
+pub fn control(profile: Profile, request: Request) -> Option<Content> {
+    let control = Content::Control { request, progress: Progress::Open };
+    match (profile, request) {
+        (Profile::E1, Request::Poll) | (Profile::E3, Request::ServiceOn | Request::ServiceOff) => None,
+        (Profile::E1 | Profile::E3, _) => Some(control),
+        (Profile::E2, Request::ServiceOn) => Some(content(&[Item::ServiceState { on: true }])),
+        (Profile::E2, Request::ServiceOff) => Some(content(&[Item::ServiceState { on: false }])),
+        (Profile::E2, Request::Resynchronise) => Some(content(&[Item::Resynchronise { index: None }])),
+        (Profile::E2, Request::Poll) => None,
+    }
+}
+
+/// What a command makes a card be wanted to hold (SC-AP-05).
+pub fn overwrite_wanted_by(wanted: &mut BTreeMap<u8, Bytes>, content: &Content) {
+    match content {
+        Content::Configuration { items } => overwrite_wanted(wanted, items),
+        Content::Control { request: request @ (Request::ServiceOn | Request::ServiceOff), .. } => {
+            wanted.insert(cid::SERVICE_STATE, Bytes::from(vec![u8::from(*request == Request::ServiceOn)]));
+        }
+        _ => {}
+    }
+}
+
+/// A card of E1 or E3 that is told to tell all is counted from then on; of one of E2 its checksum says what is wrong.
+pub fn begin(content: &Content, state: &mut DeviceState, now: Timestamp) {
+    if matches!(content, Content::Control { request: Request::Resynchronise, .. }) {
+        apply::begin_resynchronisation(state, now);
+    }
+}
+
+/// The table for a card that has none of its own out of another card's: its row over EF_ADN, as long as the profile has
+/// it.
+pub fn of_entries(profile: Profile, table: &MonitorTable) -> MonitorTable {
+    let is_entries = |row: &&MonitorRow| (row.df, row.ef) == (EF_ADN.df, EF_ADN.ef) && row.is_enabled();
+    let row = table.rows().map(|(_, row)| row).find(is_entries);
+    let default = MonitorRow {
+        df: EF_ADN.df,
+        ef: EF_ADN.ef,
+        record_offset: 0,
+        record_count: 254,
+        data_offset: 0,
+        data_octets: ENTRY_OCTETS,
+    };
+    let mut row = MonitorRow { data_offset: 0, ..row.copied().unwrap_or(default) };
+    if profile == Profile::E1 {
+        row.data_octets = ENTRY_OCTETS;
+    }
+    MonitorTable::new(vec![row])
 }
 
 fn content(items: &[Item]) -> Content {
@@ -97,7 +146,7 @@ pub fn check_row(field: &str, row: &MonitorRow) -> Result<(), Status> {
 
 /// Overwrites what the card is wanted to hold (SC-AP-05). The monitor table keeps its own copy (D-57), and commands
 /// (clear, resynchronise, checksum rows) are no state.
-pub fn overwrite_wanted(wanted: &mut BTreeMap<u8, Bytes>, items: &[ConfigurationItem]) {
+fn overwrite_wanted(wanted: &mut BTreeMap<u8, Bytes>, items: &[ConfigurationItem]) {
     let state = |cid: u8| {
         matches!(
             cid,

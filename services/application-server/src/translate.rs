@@ -1,11 +1,15 @@
 //! Values of the domain as the contract has them, and back.
 
 use domain::{
-    delivery::{Action, Content, Progress, State},
+    delivery::{Acknowledgement, Action, Content, Progress, Request, State},
     identity::Timestamp,
     phonebook::{AccountState, Bearer, Device, DeviceState, EF_ADN, Profile, Source},
 };
-use link::monitor::{MonitorRow, MonitorTable};
+use link::{
+    first::ENTRY_OCTETS,
+    monitor::{MonitorRow, MonitorTable},
+    third::ADN_TAIL_OCTETS,
+};
 use proto::centre;
 use tonic::Status;
 
@@ -47,11 +51,13 @@ pub fn bearer_from(text: &str) -> Result<Bearer, Status> {
     }
 }
 
-/// Only E2 is spoken so far.
+/// Empty is E2.
 pub fn profile_from(text: &str) -> Result<Profile, Status> {
     match text {
+        "E1" => Ok(Profile::E1),
         "" | "E2" => Ok(Profile::E2),
-        other => Err(errors::invalid("profile", format!("{other:?}"), "E2")),
+        "E3" => Ok(Profile::E3),
+        other => Err(errors::invalid("profile", format!("{other:?}"), "E1, E2 or E3")),
     }
 }
 
@@ -117,6 +123,42 @@ pub fn monitor_from(rows: &[centre::MonitorRow]) -> Result<MonitorTable, Status>
     Ok(table)
 }
 
+/// A card without configuration messages has one row, over EF_ADN: of E1 with entries of 28 octets (D-25), of E3 with any
+/// that hold an entry.
+pub fn check_monitor(profile: Profile, table: &MonitorTable) -> Result<(), Status> {
+    let octets = match profile {
+        Profile::E2 => return Ok(()),
+        Profile::E1 => ENTRY_OCTETS..=ENTRY_OCTETS,
+        Profile::E3 => ADN_TAIL_OCTETS..=usize::from(u8::MAX),
+    };
+    let fits = |row: &MonitorRow| {
+        (row.df, row.ef, row.data_offset) == (EF_ADN.df, EF_ADN.ef, 0)
+            && row.record_count > 0
+            && octets.contains(&usize::from(row.data_octets))
+    };
+    if table.len() == 1 && table.row(0).is_some_and(fits) {
+        return Ok(());
+    }
+    let expected = match profile {
+        Profile::E1 => "row 0 alone, over EF_ADN (7F10/6F3A), octets 0 to 27",
+        _ => "row 0 alone, over EF_ADN (7F10/6F3A), at least 14 octets from the first on",
+    };
+    Err(errors::invalid("monitor", format!("{} rows", table.len()), expected))
+}
+
+/// What an operator wants a card to do.
+pub fn request_from(text: &str) -> Result<Request, Status> {
+    match text {
+        "service_on" => Ok(Request::ServiceOn),
+        "service_off" => Ok(Request::ServiceOff),
+        "resynchronise" => Ok(Request::Resynchronise),
+        "poll" => Ok(Request::Poll),
+        other => {
+            Err(errors::invalid("request", format!("{other:?}"), "service_on, service_off, resynchronise or poll"))
+        }
+    }
+}
+
 fn monitor(table: &MonitorTable) -> Vec<centre::MonitorRow> {
     let row = |(index, row): (u8, &MonitorRow)| centre::MonitorRow {
         index: index.into(),
@@ -171,12 +213,12 @@ pub fn configuration(device: &Device, state: &DeviceState) -> centre::CardConfig
 pub fn action(action: &Action) -> centre::Action {
     let (kind, subtype, progress): (_, _, Vec<Progress>) = match &action.content {
         // One record is three octets, the last of them the result (Table 9).
-        Content::BackupAcknowledgement { records } => {
+        Content::BackupAcknowledgement(Acknowledgement { records, .. }) => {
             let worst = records.chunks(3).filter_map(|record| record.get(2)).max().copied().unwrap_or(0);
             let done = if action.state == State::Done { Progress::Done } else { Progress::Open };
             ("backup_acknowledgement", worst, vec![done; records.len() / 3])
         }
-        Content::Restore { records } => ("restore", 0, records.iter().map(|record| record.progress).collect()),
+        Content::Restore { records, .. } => ("restore", 0, records.iter().map(|record| record.progress).collect()),
         Content::AddressableRestore { records } => {
             ("addressable_restore", 0, records.iter().map(|record| record.progress).collect())
         }
@@ -185,6 +227,7 @@ pub fn action(action: &Action) -> centre::Action {
             ("configuration", first, items.iter().map(|item| item.progress).collect())
         }
         Content::Asynchronous { message } => asynchronous(message),
+        Content::Control { request, progress } => ("control", request.code(), vec![*progress]),
     };
     let count = |wanted: fn(&Progress) -> bool| {
         u32::try_from(progress.iter().filter(|progress| wanted(progress)).count()).unwrap_or(u32::MAX)

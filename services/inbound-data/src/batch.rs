@@ -13,7 +13,7 @@ use domain::{
     delivery::{Action, ActionId, QueueEntry, State},
     identity::{DeviceKey, IdGenerator, Msisdn, Timestamp},
     phonebook::{
-        AccountState, Bearer, Card, DeviceState, PageKey, Pages,
+        AccountState, Bearer, Card, PageKey, Pages,
         apply::{self, Context, Countdown, Effects, Incoming, Outcome as Decided, Parsed, Policy, Reply},
     },
     security::{Keyring, packet::Refusal},
@@ -513,16 +513,10 @@ impl<'a> Batch<'a> {
             }));
         }
         // One order for all writers, so that two batches never wait for each other crosswise.
-        let mut touched: Vec<_> = self
-            .cards
-            .into_iter()
-            .filter(|card| card.touched)
-            .map(|card| (card.view.device.key, card.view.state))
-            .collect();
-        touched.sort_unstable_by_key(|(key, _)| *key);
-        let due = |(key, state): &(DeviceKey, DeviceState)| Some((*key, apply::mismatch_due(state, policy)?));
-        commit.mismatch_due = touched.iter().filter_map(due).collect();
-        commit.states = touched;
+        self.cards.retain(|card| card.touched);
+        self.cards.sort_unstable_by_key(|card| card.view.device.key);
+        commit.mismatch_due = self.cards.iter().filter_map(|card| mismatch_due(card, policy)).collect();
+        commit.states = self.cards.into_iter().map(|card| (card.view.device.key, card.view.state)).collect();
         commit.pages = self.pages.into_changed();
         commit.changes = self.effects.changes;
         commit.new_actions = self.effects.new_actions;
@@ -579,6 +573,7 @@ impl<'a> Batch<'a> {
                 let security = card.view.state.required_security()?;
                 Some(Box::new((security.clone(), card.view.device.iccid.clone())))
             }),
+            profile: reply.profile,
             octets: reply.octets,
             trace: received.message.trace_id.clone(),
         };
@@ -595,6 +590,12 @@ impl<'a> Batch<'a> {
         let card = card.and_then(|card| self.cards.get(card));
         self.attempt.commit.billing.push(billing(received, card, duplicate, self.now));
     }
+}
+
+/// When a marked card is to be looked at.
+pub fn mismatch_due(card: &Card, policy: &Policy) -> Option<(DeviceKey, Timestamp)> {
+    let view = &card.view;
+    Some((view.device.key, apply::mismatch_due(&view.device, &view.state, policy)?))
 }
 
 /// A message that came in one piece.

@@ -46,6 +46,16 @@ pub struct Config {
     pub resynchronisation_spacing: Duration,
     /// Resynchronisations of a device in 24 h, 1 to 1000 (D-62). Default 3.
     pub resynchronisations_per_day: usize,
+    /// What late messages of an E3 card are given before a mismatch counts, 1 s to 1 h (D-61). Default 30 s.
+    #[serde(with = "duration")]
+    pub third_grace: Duration,
+    /// Between two resynchronisations of an E1 card, which has no checksum to compare, 0 s to 365 days; 0: never by
+    /// itself (D-129). Default 7 days.
+    #[serde(with = "duration")]
+    pub first_interval: Duration,
+    /// An E1 card that was silent for so long in a resynchronisation has told all, 1 s to 1 day. Default 30 min.
+    #[serde(with = "duration")]
+    pub first_quiet: Duration,
     /// First delay of the retry ladder, 1 to 86 400 s; as in outbound-action (D-128). Default 300.
     pub retry_first_seconds: u64,
     /// Longest delay of the retry ladder, 1 to 604 800 s. Default 86 400.
@@ -83,6 +93,9 @@ impl Default for Config {
             grace_status_events: policy.grace_status_events,
             resynchronisation_spacing: policy.resynchronisation_spacing,
             resynchronisations_per_day: policy.resynchronisations_per_day,
+            third_grace: policy.third_grace,
+            first_interval: policy.first_interval.unwrap_or_default(),
+            first_quiet: policy.first_quiet,
             retry_first_seconds: ladder.first.as_secs(),
             retry_cap_seconds: ladder.cap.as_secs(),
             attempts_max: ladder.attempts_max,
@@ -104,6 +117,9 @@ impl Config {
             grace_status_events: self.grace_status_events,
             resynchronisation_spacing: self.resynchronisation_spacing,
             resynchronisations_per_day: self.resynchronisations_per_day,
+            third_grace: self.third_grace,
+            first_interval: (!self.first_interval.is_zero()).then_some(self.first_interval),
+            first_quiet: self.first_quiet,
             ladder: RetryLadder {
                 first: Duration::from_secs(self.retry_first_seconds),
                 cap: Duration::from_secs(self.retry_cap_seconds),
@@ -143,6 +159,9 @@ impl Validate for Config {
                 Duration::ZERO..=seconds(DAY),
             ),
             Problem::range("resynchronisations_per_day", self.resynchronisations_per_day, 1..=1000),
+            Problem::duration_range("third_grace", self.third_grace, seconds(1)..=seconds(3600)),
+            Problem::duration_range("first_interval", self.first_interval, Duration::ZERO..=seconds(365 * DAY)),
+            Problem::duration_range("first_quiet", self.first_quiet, seconds(1)..=seconds(DAY)),
             Problem::range("retry_first_seconds", self.retry_first_seconds, 1..=DAY),
             Problem::range("retry_cap_seconds", self.retry_cap_seconds, 1..=7 * DAY),
             Problem::range("attempts_max", self.attempts_max, 1..=100),

@@ -14,6 +14,7 @@ mod metrics;
 mod pace;
 pub mod plant;
 mod reassembly;
+mod receipts;
 pub mod replies;
 pub mod service;
 mod set_aside;

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use domain::{
     identity::{DeviceKey, Msisdn},
-    phonebook::Bearer,
+    phonebook::{Bearer, Profile},
     security::{Security, counter_floor, packet::Sealed},
 };
 use proto::outbound::{Launch, LaunchBatch, outbound_channel_client::OutboundChannelClient};
@@ -38,6 +38,8 @@ pub struct ErrorMessage {
     pub bearer: Bearer,
     /// How the device's messages are secured, and its ICCID.
     pub security: Option<Box<(Security, String)>>,
+    /// In whose layout it is.
+    pub profile: Profile,
     pub octets: Vec<u8>,
     pub trace: Bytes,
 }
@@ -125,11 +127,19 @@ fn launch(id: u64, error: &ErrorMessage, sealed: Sealed) -> Launch {
         msisdn: error.msisdn.digits(),
         user_data_header: sealed.user_data_header,
         payload: sealed.payload,
-        protocol_id: sms::PID_SIM_DATA_DOWNLOAD.0.into(),
+        protocol_id: protocol_id(error).into(),
         data_coding: sms::MT_DATA_CODING.0.into(),
         registered_delivery: false,
         validity_seconds: VALIDITY_SECONDS,
         trace_ids: if error.trace.len() == 16 { vec![error.trace.clone()] } else { Vec::new() },
         priority: 0,
+    }
+}
+
+/// TP-PID (D-59): E1 and E3 find their messages in EF_SMS, unless they are secured packets (D-120).
+fn protocol_id(error: &ErrorMessage) -> u8 {
+    match error.profile {
+        Profile::E1 | Profile::E3 if error.security.is_none() => sms::PID_SHORT_MESSAGE.0,
+        Profile::E1 | Profile::E2 | Profile::E3 => sms::PID_SIM_DATA_DOWNLOAD.0,
     }
 }

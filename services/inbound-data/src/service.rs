@@ -26,6 +26,7 @@ use crate::{
     item::{Item, Received},
     lively::Lively,
     pace::Pace,
+    receipts::Settled,
 };
 
 /// Counters that one IP link gets for its way down (D-114).
@@ -135,6 +136,20 @@ impl Service {
                 return Ok(false);
             };
             let (state, due) = (read.state, read.due);
+            if report.state() == Reported::Delivered
+                && let Some(settled) = self.processor.settle_by_receipt(&read, Timestamp(report.at_micros)).await?
+            {
+                match settled {
+                    Settled::Done(to_queue) => {
+                        self.after.follow(to_queue, Vec::new(), Vec::new());
+                        return Ok(true);
+                    }
+                    Settled::Changed => {
+                        self.processor.metrics.conflicts.increment(1);
+                        continue;
+                    }
+                }
+            }
             let Some(action) = self.reported(report, read) else { return Ok(true) };
             if store.replace_action(&action, state, due).await? {
                 if state != action.state && action.state == State::Queued && action.due <= self.processor.now() {

@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod connection;
+mod deliveries;
 mod forward;
 mod pieces;
 mod push;
@@ -64,11 +65,13 @@ pub async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<rp
     // The parts behind the connections live until these are drained.
     let parts_stop = CancellationToken::new();
 
-    let push = push::Push { sessions: Arc::clone(&sessions), deadline: config.write };
+    let inbound_data = rpc::Balancer::new(config.inbound_data.clone(), parts_stop.clone())?;
+    let deliveries = deliveries::Deliveries::new(inbound_data.clone(), parts_stop.clone());
+    let push = push::Push { sessions: Arc::clone(&sessions), deliveries: deliveries.clone(), deadline: config.write };
     let routes =
         tonic::service::Routes::new(IpSessionServer::new(push).max_decoding_message_size(rpc::MESSAGE_OCTETS_MAX));
     let grpc = rpc::serve(config.server.clone(), routes, parts_stop.clone()).await?;
-    let inbound_data = rpc::Balancer::new(config.inbound_data.clone(), parts_stop.clone())?;
+    deliveries.reachable_at(advertised(&config, grpc.address));
     let application_server = rpc::Balancer::new(config.application_server.clone(), parts_stop.clone())?;
     let edge = Arc::new(Edge {
         ingest: rpc::stream::BatchClient::new(&inbound_data, config.ingest.clone(), parts_stop.clone()),

@@ -1,4 +1,5 @@
-//! `session.v1.IpSession`: outbound-ip hands a payload to the connection of a card.
+//! `session.v1.IpSession`: outbound-ip hands a payload to the connection of a card. When it was written and that is wanted,
+//! [`crate::deliveries`] says so.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,6 +10,7 @@ use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
 use crate::{
+    deliveries::Deliveries,
     sessions::{Downlink, Sessions},
     telemetry,
 };
@@ -16,6 +18,7 @@ use crate::{
 /// Pushes into the sessions of this replica.
 pub struct Push {
     pub sessions: Arc<Sessions>,
+    pub deliveries: Deliveries,
     /// How long a frame may take to be written.
     pub deadline: Duration,
 }
@@ -23,7 +26,7 @@ pub struct Push {
 #[tonic::async_trait]
 impl IpSession for Push {
     async fn push(&self, request: Request<PushRequest>) -> Result<Response<PushResponse>, Status> {
-        let PushRequest { device_id, payload, .. } = request.into_inner();
+        let PushRequest { device_id, payload, report_delivery, .. } = request.into_inner();
         if payload.is_empty() || payload.len() > PAYLOAD_OCTETS_MAX {
             let octets = payload.len();
             return Err(Status::invalid_argument(format!(
@@ -34,7 +37,8 @@ impl IpSession for Push {
         if delivered {
             counter!(telemetry::PUSHED).increment(1);
         }
-        Ok(Response::new(PushResponse { delivered }))
+        let delivery_id = if delivered && report_delivery { self.deliveries.report() } else { None };
+        Ok(Response::new(PushResponse { delivered, delivery_id: delivery_id.unwrap_or_default() }))
     }
 }
 

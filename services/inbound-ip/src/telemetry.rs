@@ -14,5 +14,7 @@ pub const MESSAGES: &str = "simvault_ip_messages_total";
 pub const OUTCOMES: &str = "simvault_ip_outcomes_total";
 /// Payloads dropped after the last attempt to hand them over.
 pub const DROPPED: &str = "simvault_ip_messages_dropped_total";
+/// Reports of delivered payloads, by `outcome`.
+pub const DELIVERIES: &str = "simvault_ip_deliveries_total";
 /// Payloads pushed to cards.
 pub const PUSHED: &str = "simvault_ip_pushed_total";

@@ -11,7 +11,7 @@ use domain::{
 use crate::{
     finisher::Finished,
     holder::Held,
-    launcher::{self, Outcome},
+    launcher::{self, Outcome, Target},
     metrics as names,
     processor::{Processor, key},
     securing::Secured,
@@ -31,6 +31,7 @@ impl Processor {
     pub(crate) async fn launch_acknowledgements(self: Arc<Self>, channel: Bearer, held: Held<Taken>) {
         let Some((first, _)) = held.entries.first() else { return };
         let (device, msisdn) = (held.device, first.msisdn);
+        let Some(profile) = first.acknowledgement.as_ref().map(|it| it.profile) else { return };
         let channel = self.reach.choose(device, channel, self.now());
         if channel == Bearer::Sms
             && let Some(when) = self.over_budget(device, msisdn).await
@@ -48,15 +49,17 @@ impl Processor {
             Ok(capacity) => capacity,
             Err(fault) => return self.postpone_acknowledgements(held, &fault.to_string(), None).await,
         };
-        let records = held.entries.iter().filter_map(|(entry, _)| entry.acknowledgement.as_deref());
+        let acknowledgements = held.entries.iter().filter_map(|(entry, _)| entry.acknowledgement.as_ref());
+        let records = acknowledgements.map(|it| it.records.as_ref());
         // A combined message carries every trace that it answers (D-124).
         let mut traces: Vec<Bytes> = held.entries.iter().flat_map(|(entry, _)| entry.traces.iter().cloned()).collect();
         traces.dedup();
         metrics::counter!(names::COMBINED).increment(held.entries.len().saturating_sub(1) as u64);
-        for payload in build::acknowledgements(records, capacity.single) {
+        for payload in build::acknowledgements(profile, records, capacity.single) {
             let octets = payload.len();
             // It is never launched again by itself, so it may wait for the card as long as the network allows.
-            let message = launcher::message(device, msisdn, payload, false, self.ladder.cap, traces.clone());
+            let target = Target { device, msisdn, profile };
+            let message = launcher::message(target, payload, false, self.ladder.cap, traces.clone());
             match self.launch_for(channel, secured, message).await {
                 Outcome::Accepted(accepted) => {
                     if channel == Bearer::Ip {

@@ -1,5 +1,5 @@
-//! What to do with an action whose turn may have come: an ordered one (restore, addressable restore, configuration), or
-//! the message of an asynchronous backup, which waits for its time only. Pure.
+//! What to do with an action whose turn may have come: an ordered one (restore, addressable restore, configuration,
+//! control), or the message of an asynchronous backup, which waits for its time only. Pure.
 
 use std::time::Duration;
 
@@ -98,14 +98,15 @@ mod tests {
     use domain::{
         delivery::{ActionId, RestoreRecord},
         identity::{DeviceId, DeviceKey, Msisdn, SubscriberId},
-        phonebook::EF_ADN,
+        phonebook::{EF_ADN, Profile},
     };
     use secured::bearer::Capacity;
 
     use super::*;
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
-    const SMS: build::Form = build::Form { capacity: Capacity { single: 140, most: 140 }, is_compact: false };
+    const SMS: build::Form =
+        build::Form { profile: Profile::E2, capacity: Capacity { single: 140, most: 140 }, is_compact: false };
 
     fn restore(records: u8, octets: usize) -> Action {
         let record = |record_number| RestoreRecord {
@@ -119,7 +120,7 @@ mod tests {
         Action {
             device: DeviceKey { subscriber: SubscriberId(1), device: DeviceId(2) },
             id: ActionId(3),
-            content: Content::Restore { records: (1..=records).map(record).collect() },
+            content: Content::Restore { records: (1..=records).map(record).collect(), check_data: None },
             msisdn: Msisdn::parse("441234567").unwrap(),
             is_secured: false,
             channel: Bearer::Sms,
@@ -135,7 +136,7 @@ mod tests {
     }
 
     fn plain(channel: Bearer) -> build::Form {
-        build::Form { capacity: build::plain(channel), is_compact: false }
+        build::Form { profile: Profile::E2, capacity: build::plain(channel), is_compact: false }
     }
 
     fn launching(action: &Action, channel: Bearer, now: Timestamp) -> Launching {
@@ -249,7 +250,7 @@ mod tests {
     #[test]
     fn a_repeat_sends_only_what_the_card_has_not_taken() {
         let mut action = restore(3, 28);
-        if let Content::Restore { records } = &mut action.content {
+        if let Content::Restore { records, .. } = &mut action.content {
             records[0].progress = Progress::Done;
             records[2].progress = Progress::Failed(2);
         }
@@ -260,12 +261,12 @@ mod tests {
     #[test]
     fn a_record_too_long_is_refused_and_the_others_go() {
         let mut action = restore(2, 28);
-        if let Content::Restore { records } = &mut action.content {
+        if let Content::Restore { records, .. } = &mut action.content {
             records[0].data = vec![1; 138].into();
         }
         let launching = launching(&action, Bearer::Sms, NOW);
         assert_eq!(launching.payload.len(), 31);
-        let Content::Restore { records } = &launching.before.content else { panic!("still a restore") };
+        let Content::Restore { records, .. } = &launching.before.content else { panic!("still a restore") };
         assert_eq!((records[0].progress, records[1].progress), (Progress::Failed(3), Progress::Open));
         match decide(&restore(1, 138), AccountState::Active, true, Bearer::Sms, SMS, &RetryLadder::default(), NOW) {
             Decision::Settle(settled) => assert_eq!(settled.state, State::Failed),

@@ -12,7 +12,7 @@ use domain::{
     phonebook::Bearer,
 };
 
-/// Octets of one Table 9 record.
+/// Octets of one record of an acknowledgement.
 const RECORD_OCTETS: usize = 3;
 
 /// Acknowledgements for one message (or more, when one alone is larger), each with what its owner needs to finish it.
@@ -26,7 +26,7 @@ pub struct Held<T> {
 /// Of one channel.
 pub struct Holder<T> {
     hold: Duration,
-    records_max: usize,
+    limit: usize,
     held: HashMap<DeviceKey, Held<T>>,
     /// Devices in the order of their first record; one whose message went early is skipped by its time.
     order: VecDeque<(Instant, DeviceKey)>,
@@ -34,17 +34,19 @@ pub struct Holder<T> {
 
 impl<T> Holder<T> {
     pub fn new(channel: Bearer, hold: Duration) -> Self {
-        let records_max = (build::limit(channel) - 1) / RECORD_OCTETS;
-        Self { hold, records_max, held: HashMap::new(), order: VecDeque::new() }
+        Self { hold, limit: build::limit(channel), held: HashMap::new(), order: VecDeque::new() }
     }
 
     /// Adds an acknowledgement; what is full now comes back.
     pub fn add(&mut self, entry: QueueEntry, owner: T, now: Instant) -> Vec<Held<T>> {
-        let records = entry.acknowledgement.as_ref().map_or(0, |records| records.len() / RECORD_OCTETS);
+        let acknowledgement = entry.acknowledgement.as_ref();
+        let records = acknowledgement.map_or(0, |it| it.records.len() / RECORD_OCTETS);
+        // A card has one profile, and so has what is held for it.
+        let records_max = acknowledgement.map_or(1, |it| build::acknowledged_max(it.profile, self.limit));
         let device = entry.device;
         let mut full = Vec::new();
         // One that would not fit any more goes without the newcomer.
-        if self.held.get(&device).is_some_and(|held| held.records + records > self.records_max) {
+        if self.held.get(&device).is_some_and(|held| held.records + records > records_max) {
             full.extend(self.held.remove(&device));
         }
         let held = self.held.entry(device).or_insert_with(|| {
@@ -53,7 +55,7 @@ impl<T> Holder<T> {
         });
         held.entries.push((entry, owner));
         held.records += records;
-        if held.records >= self.records_max || self.hold.is_zero() {
+        if held.records >= records_max || self.hold.is_zero() {
             full.extend(self.held.remove(&device));
         }
         full
@@ -86,19 +88,24 @@ impl<T> Holder<T> {
 #[cfg(test)]
 mod tests {
     use domain::{
-        delivery::ActionId,
+        delivery::{Acknowledgement, ActionId},
         identity::{DeviceId, Msisdn, SubscriberId},
+        phonebook::Profile,
     };
 
     use super::*;
 
     fn entry(device: i64, records: usize) -> QueueEntry {
+        entry_of(Profile::E2, device, records)
+    }
+
+    fn entry_of(profile: Profile, device: i64, records: usize) -> QueueEntry {
         QueueEntry {
             device: DeviceKey { subscriber: SubscriberId(device), device: DeviceId(device) },
             action: ActionId(1),
             msisdn: Msisdn::parse("441234567").unwrap(),
             channel: Bearer::Sms,
-            acknowledgement: Some([0, 1, 0].repeat(records).into()),
+            acknowledgement: Some(Acknowledgement { profile, records: [0, 1, 0].repeat(records).into() }),
             is_secured: false,
             traces: Vec::new(),
         }
@@ -135,5 +142,18 @@ mod tests {
         assert!(holder.due(start + Duration::from_millis(200)).is_empty(), "the old time is not the new one's");
         assert_eq!(sizes(&holder.due(later + Duration::from_millis(200))), [(1, 1)]);
         assert_eq!(sizes(&holder.add(entry(1, 60), (), later)), [(1, 1)], "more than a message: by itself");
+    }
+
+    /// D-56: an acknowledgement of E1 is full with four results, a confirmation of E3 with one.
+    #[test]
+    fn a_message_is_full_as_its_profile_has_it() {
+        let start = Instant::now();
+        let mut holder = Holder::new(Bearer::Sms, Duration::from_millis(200));
+        assert!(holder.add(entry_of(Profile::E1, 1, 3), (), start).is_empty());
+        assert_eq!(sizes(&holder.add(entry_of(Profile::E1, 1, 2), (), start)), [(1, 1)]);
+        assert_eq!(sizes(&holder.add(entry_of(Profile::E1, 1, 2), (), start)), [(1, 2)]);
+        for _ in 0..2 {
+            assert_eq!(sizes(&holder.add(entry_of(Profile::E3, 2, 1), (), start)), [(2, 1)]);
+        }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use domain::{identity::DeviceKey, phonebook::Bearer};
+use domain::{
+    identity::{DeviceKey, Msisdn},
+    phonebook::{Bearer, Profile},
+};
 use proto::outbound::{Accepted, Launch, launch_result};
 use rpc::stream::{BatchClient, BatchClientConfig};
 use tokio::time::Instant;
@@ -132,15 +135,19 @@ fn count(channel: Bearer, outcome: &Outcome) {
     metrics::counter!(names::LAUNCHES, "channel" => names::channel(channel), "outcome" => outcome).increment(1);
 }
 
-/// TP-PID that hands the message straight to the card's application (D-59).
-const PROTOCOL_ID: u32 = sms::PID_SIM_DATA_DOWNLOAD.0 as u32;
 /// TP-DCS of 8-bit data, class 2 (D-59).
 const DATA_CODING: u32 = sms::MT_DATA_CODING.0 as u32;
 
-/// A message for a card. `receipt`: ask the network for a delivery receipt (D-117: ordered actions only).
+/// The card that a message is for.
+pub struct Target {
+    pub device: DeviceKey,
+    pub msisdn: Msisdn,
+    pub profile: Profile,
+}
+
+/// A message for a card. `receipt`: ask for a delivery receipt (D-117: ordered actions only).
 pub fn message(
-    device: DeviceKey,
-    msisdn: domain::identity::Msisdn,
+    Target { device, msisdn, profile }: Target,
     payload: Vec<u8>,
     receipt: bool,
     validity: Duration,
@@ -153,11 +160,20 @@ pub fn message(
         msisdn: msisdn.digits(),
         user_data_header: bytes::Bytes::new(),
         payload: payload.into(),
-        protocol_id: PROTOCOL_ID,
+        protocol_id: protocol_id(profile).into(),
         data_coding: DATA_CODING,
         registered_delivery: receipt,
         validity_seconds: u32::try_from(validity.as_secs()).unwrap_or(u32::MAX),
         trace_ids,
         priority: 0,
+    }
+}
+
+/// TP-PID (D-59): a card of the second embodiment takes the message straight to its application, the others find it in
+/// EF_SMS.
+fn protocol_id(profile: Profile) -> u8 {
+    match profile {
+        Profile::E2 => sms::PID_SIM_DATA_DOWNLOAD.0,
+        Profile::E1 | Profile::E3 => sms::PID_SHORT_MESSAGE.0,
     }
 }

@@ -1,5 +1,5 @@
-//! Restore, addressable restore and configuration: in order per card, the next only when the card has answered or the
-//! previous is given up (SC-OD-10). Messages of asynchronous backups go the same way, but have no turn to wait for.
+//! Restore, addressable restore, configuration and control: in order per card, the next only when the card has answered
+//! or the previous is given up (SC-OD-10). Messages of asynchronous backups go the same way, but have no turn to wait for.
 //!
 //! The row says *sent* before the message leaves, guarded by what was read: of two replicas one launches, and a crash in
 //! between repeats the message when its time is up, it never forgets it.
@@ -12,14 +12,14 @@ use std::{
 use domain::{
     delivery::{Action, ActionId, Launched, QueueEntry, State, build},
     identity::{DeviceKey, Timestamp},
-    phonebook::{Bearer, DeviceView},
+    phonebook::{Bearer, DeviceView, Profile},
     security::KeyFault,
 };
 use proto::outbound::Accepted;
 
 use crate::{
     decision::{Decision, Launching, decide},
-    launcher::{self, Outcome},
+    launcher::{self, Outcome, Target},
     processor::{Processor, key},
     securing::Secured,
     taken::Taken,
@@ -70,7 +70,7 @@ impl Processor {
             Ok(capacity) => (capacity, None),
             Err(fault) => (build::plain(channel), Some(fault)),
         };
-        let form = build::Form { capacity, is_compact: view.state.is_compact() };
+        let form = build::Form { profile: view.device.profile, capacity, is_compact: view.state.is_compact() };
         match decide(&action, view.subscriber.state, head, channel, form, &self.ladder, now) {
             Decision::Drop => {
                 self.drop_entry(entry).await;
@@ -151,8 +151,11 @@ impl Processor {
         let Ready { launching: Launching { before, marked, payload, validity }, view, entry, .. } = ready;
         let (device, msisdn, channel) = (marked.device, view.subscriber.msisdn, marked.channel);
         let octets = payload.len();
-        let message =
-            launcher::message(device, msisdn, payload, marked.content.is_ordered(), validity, marked.traces.clone());
+        let profile = view.device.profile;
+        // A card of E2 answers itself; over IP nothing else is to be told of it.
+        let receipt = marked.content.is_ordered() && (channel == Bearer::Sms || profile != Profile::E2);
+        let target = Target { device, msisdn, profile };
+        let message = launcher::message(target, payload, receipt, validity, marked.traces.clone());
         let sent = (State::Sent, marked.due);
         match self.launch_for(channel, Secured::of(&view), message).await {
             Outcome::Accepted(accepted) => {

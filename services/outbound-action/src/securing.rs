@@ -64,7 +64,9 @@ impl Processor {
             left -= 1;
             // The network's receipt for the last part is the message's.
             let registered_delivery = message.registered_delivery && left == 0;
-            let part = Launch { user_data_header, payload, registered_delivery, ..message.clone() };
+            // Straight to the card's application, whatever its profile (D-120).
+            let protocol_id = sms::PID_SIM_DATA_DOWNLOAD.0.into();
+            let part = Launch { user_data_header, payload, registered_delivery, protocol_id, ..message.clone() };
             outcome = self.launchers.launch(channel, part).await;
             if !matches!(outcome, Outcome::Accepted(_)) {
                 break;

@@ -134,13 +134,19 @@ impl Launcher {
     async fn push_to(&self, endpoint: &str, launch: &Launch) -> Pushed {
         let Some(channel) = self.edge(endpoint).await else { return Pushed::NotThere };
         let payload = launch.payload.clone();
-        let request = PushRequest { device_id: launch.device_id, payload, trace_ids: launch.trace_ids.clone() };
+        let request = PushRequest {
+            device_id: launch.device_id,
+            payload,
+            trace_ids: launch.trace_ids.clone(),
+            report_delivery: launch.registered_delivery,
+        };
         let mut request = Request::new(request);
         request.set_timeout(self.shared.push_deadline);
         let answer = tokio::time::timeout(self.shared.push_deadline, IpSessionClient::new(channel).push(request)).await;
         match answer {
             Ok(Ok(response)) if response.get_ref().delivered => {
-                Pushed::Done(Outcome::Accepted(Accepted { link: endpoint.to_owned(), ..Accepted::default() }))
+                let bearer_message_id = response.into_inner().delivery_id;
+                Pushed::Done(Outcome::Accepted(Accepted { link: endpoint.to_owned(), bearer_message_id }))
             }
             Ok(Ok(_)) => Pushed::NotThere,
             Ok(Err(status)) if status.code() == Code::InvalidArgument => {

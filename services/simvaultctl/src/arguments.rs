@@ -67,6 +67,13 @@ pub enum Command {
         #[arg(required = true, value_parser = configuration::item)]
         items: Vec<centre::ConfigurationItem>,
     },
+    /// Tells a card of any profile what to do.
+    Control {
+        /// Number in E.164, with or without +.
+        #[arg(value_parser = notation::msisdn)]
+        msisdn: String,
+        request: Request,
+    },
     /// Shows what a card is configured with: as it acknowledged, and as it was asked to be.
     Settings {
         /// Number in E.164, with or without +.
@@ -195,9 +202,6 @@ pub struct Create {
     /// Tenant; the default one when left out.
     #[arg(long, default_value = "", hide_default_value = true)]
     pub tenant: String,
-    /// A monitor row, INDEX:DF/EF:FIRST-LAST@OFFSET+OCTETS such as 0:7F10/6F3A:1-254@0+28. Default: that one.
-    #[arg(long = "row", value_parser = notation::monitor_row)]
-    pub rows: Vec<centre::MonitorRow>,
     #[command(flatten)]
     pub card: Card,
 }
@@ -213,6 +217,34 @@ pub struct Card {
     /// The card holds its configuration already: nothing is sent.
     #[arg(long)]
     pub personalised: bool,
+    /// Which messages the card speaks (first, second or third embodiment); E2, or as the old card, when left out.
+    #[arg(long)]
+    pub profile: Option<Profile>,
+    /// A monitor row, INDEX:DF/EF:FIRST-LAST@OFFSET+OCTETS such as 0:7F10/6F3A:1-254@0+28. Default: that one, or as the
+    /// old card.
+    #[arg(long = "row", value_parser = notation::monitor_row)]
+    pub rows: Vec<centre::MonitorRow>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Profile {
+    E1,
+    E2,
+    E3,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Request {
+    /// Backups begin (E1, E2).
+    #[value(name = "service-on", alias = "service_on")]
+    ServiceOn,
+    /// Backups end (E1, E2).
+    #[value(name = "service-off", alias = "service_off")]
+    ServiceOff,
+    /// The card sends all that it has.
+    Resynchronise,
+    /// The card sends what waits (E3).
+    Poll,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

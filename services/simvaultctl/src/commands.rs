@@ -13,7 +13,10 @@ use tonic::{
 };
 
 use crate::{
-    arguments::{Account, AccountState, Actions, Arguments, Bearer, Book, Card, Command, Create, Decision, Restore},
+    arguments::{
+        self, Account, AccountState, Actions, Arguments, Bearer, Book, Card, Command, Create, Decision, Profile,
+        Restore,
+    },
     output::{Cell, Output, Table},
     security, sessions, settings, time,
 };
@@ -56,6 +59,12 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Configure { msisdn, items } => {
             let see = list_command(&msisdn);
             let reference = CommandsClient::new(connection).configure(centre::ConfigureRequest { msisdn, items }).await;
+            reference.map_err(Failure::from).and_then(|answer| show_reference(&output, &answer.into_inner(), see))
+        }
+        Command::Control { msisdn, request } => {
+            let see = list_command(&msisdn);
+            let request = centre::ControlRequest { msisdn, request: request_name(request).to_owned() };
+            let reference = CommandsClient::new(connection).control(request).await;
             reference.map_err(Failure::from).and_then(|answer| show_reference(&output, &answer.into_inner(), see))
         }
         Command::Settings { msisdn, device } => {
@@ -160,9 +169,10 @@ async fn account(connection: Connection, output: &Output, command: Account) -> R
             };
             client.set_state(centre::SetStateRequest { msisdn, state: state.to_owned() }).await?.into_inner()
         }
-        Account::ReplaceCard { msisdn, iccid, card: Card { bearer, ip_key, personalised } } => {
-            let bearer = bearer_name(bearer);
-            let request = centre::ReplaceCardRequest { msisdn, iccid, ip_key, bearer, personalised };
+        Account::ReplaceCard { msisdn, iccid, card: Card { bearer, ip_key, personalised, profile, rows } } => {
+            let (bearer, profile) = (bearer_name(bearer), profile_name(profile));
+            let request =
+                centre::ReplaceCardRequest { msisdn, iccid, ip_key, bearer, personalised, profile, monitor: rows };
             client.replace_card(request).await?.into_inner()
         }
         Account::ChangeNumber { msisdn, new_msisdn } => {
@@ -197,17 +207,36 @@ fn read_password() -> std::io::Result<String> {
 }
 
 fn new_account(request: Create) -> centre::NewAccount {
-    let Create { msisdn, iccid, name, tenant, rows, card: Card { bearer, ip_key, personalised } } = request;
+    let Create { msisdn, iccid, name, tenant, card: Card { bearer, ip_key, personalised, profile, rows } } = request;
     centre::NewAccount {
         tenant,
         msisdn,
         name,
         iccid,
-        profile: "E2".to_owned(),
+        profile: profile_name(profile),
         bearer: bearer_name(bearer),
         ip_key,
         monitor: rows,
         personalised,
+    }
+}
+
+fn profile_name(profile: Option<Profile>) -> String {
+    match profile {
+        None => "",
+        Some(Profile::E1) => "E1",
+        Some(Profile::E2) => "E2",
+        Some(Profile::E3) => "E3",
+    }
+    .to_owned()
+}
+
+fn request_name(request: arguments::Request) -> &'static str {
+    match request {
+        arguments::Request::ServiceOn => "service_on",
+        arguments::Request::ServiceOff => "service_off",
+        arguments::Request::Resynchronise => "resynchronise",
+        arguments::Request::Poll => "poll",
     }
 }
 

@@ -1,30 +1,36 @@
 //! The content of an action as the store keeps it, with how far each record is.
 //!
-//! Value: format 01, or 81 for a device whose messages are secured, type 1 (D-54), then for an acknowledgement its Table 9 records as they are, otherwise records: for a
-//! restore monitor index 1, DF 2, EF 2, record number 1, data offset 2, progress 2, length 2, data; for a configuration
-//! CID 1, progress 2, length 2, data; for an asynchronous backup the message.
+//! Value: format 01, or 81 for a device whose messages are secured, type 1 (D-54; the upper four bits are the profile where
+//! that matters, E2 being 0), then for an acknowledgement its Table 9 records as they are; for a control request 1,
+//! progress 2; otherwise records, of a restore of E3 behind its check data 2: for a restore monitor index 1, DF 2, EF 2,
+//! record number 1, data offset 2, progress 2, length 2, data; for a configuration CID 1, progress 2, length 2, data; for
+//! an asynchronous backup the message.
 
 use bytes::{BufMut, Bytes};
 
-use super::{ConfigurationItem, Content, Progress, RestoreRecord, RetryLadder, State};
+use super::{Acknowledgement, ConfigurationItem, Content, Progress, Request, RestoreRecord, RetryLadder, State};
 use crate::{
     octets::{CorruptValue, Reader, put_long},
-    phonebook::FilePath,
+    phonebook::{FilePath, Profile},
 };
 
 const FORMAT: u8 = 0x01;
 /// Of the format octet: the action is of a device whose messages are secured.
 const SECURED: u8 = 0x80;
+/// A restore with check data, which only E3 has.
+const RESTORE_CHECKED: u8 = 0x32;
 
 impl Content {
-    /// Action type of D-54: 1 backup acknowledgement, 2 restore, 3 addressable restore, 4 configuration, 6 asynchronous.
+    /// Action type of D-54: 1 backup acknowledgement, 2 restore, 3 addressable restore, 4 configuration, 5 control,
+    /// 6 asynchronous.
     #[must_use]
     pub fn code(&self) -> u8 {
         match self {
-            Self::BackupAcknowledgement { .. } => 1,
+            Self::BackupAcknowledgement(_) => 1,
             Self::Restore { .. } => 2,
             Self::AddressableRestore { .. } => 3,
             Self::Configuration { .. } => 4,
+            Self::Control { .. } => 5,
             Self::Asynchronous { .. } => 6,
         }
     }
@@ -33,7 +39,7 @@ impl Content {
     /// backups, whose countdown neither holds up a restore nor waits for one.
     #[must_use]
     pub fn is_ordered(&self) -> bool {
-        !matches!(self, Self::BackupAcknowledgement { .. } | Self::Asynchronous { .. })
+        !matches!(self, Self::BackupAcknowledgement(_) | Self::Asynchronous { .. })
     }
 
     /// Whether it is over once it has left, for no card answers it: a final message of an asynchronous backup. (A backup
@@ -84,9 +90,25 @@ impl Content {
     pub fn to_octets(&self) -> Vec<u8> {
         let mut out = vec![FORMAT, self.code()];
         match self {
-            Self::BackupAcknowledgement { records } => out.extend_from_slice(records),
             Self::Asynchronous { message } => out.extend_from_slice(message),
-            Self::Restore { records } | Self::AddressableRestore { records } => {
+            Self::BackupAcknowledgement(Acknowledgement { profile, records }) => {
+                out = vec![FORMAT, self.code() | profile.code() << 4];
+                out.extend_from_slice(records);
+            }
+            Self::Control { request, progress } => {
+                out.put_u8(request.code());
+                put_progress(&mut out, *progress);
+            }
+            Self::Restore { records, check_data } => {
+                if let Some(check_data) = check_data {
+                    out = vec![FORMAT, RESTORE_CHECKED];
+                    out.put_u16(*check_data);
+                }
+                for record in records {
+                    put_restore_record(&mut out, record);
+                }
+            }
+            Self::AddressableRestore { records } => {
                 for record in records {
                     put_restore_record(&mut out, record);
                 }
@@ -106,9 +128,16 @@ impl Content {
     /// [`CorruptValue`] for anything that [`Self::to_octets`] does not write.
     pub fn from_octets(octets: impl Into<Bytes>) -> Result<Self, CorruptValue> {
         let mut reader = Reader::open("action content", octets.into(), FORMAT)?;
-        match reader.u8()? {
-            1 => Ok(Self::BackupAcknowledgement { records: reader.rest() }),
-            2 => Ok(Self::Restore { records: restore_records(reader)? }),
+        let kind = reader.u8()?;
+        if let (1, Some(profile)) = (kind & 0x0F, Profile::from_code(kind >> 4)) {
+            return Ok(Self::BackupAcknowledgement(Acknowledgement { profile, records: reader.rest() }));
+        }
+        match kind {
+            2 => Ok(Self::Restore { records: restore_records(reader)?, check_data: None }),
+            RESTORE_CHECKED => {
+                let check_data = Some(reader.u16()?);
+                Ok(Self::Restore { records: restore_records(reader)?, check_data })
+            }
             3 => Ok(Self::AddressableRestore { records: restore_records(reader)? }),
             4 => {
                 let mut items = Vec::new();
@@ -118,6 +147,11 @@ impl Content {
                     items.push(ConfigurationItem { cid, data: reader.long()?, progress });
                 }
                 Ok(Self::Configuration { items })
+            }
+            5 => {
+                let request = Request::from_code(reader.u8()?).ok_or(reader.newer("unknown request"))?;
+                let progress = progress(&mut reader)?;
+                reader.finish(Self::Control { request, progress })
             }
             6 => Ok(Self::Asynchronous { message: reader.rest() }),
             0 => Err(reader.corrupt("no action type")),
@@ -169,6 +203,26 @@ fn progress(reader: &mut Reader) -> Result<Progress, CorruptValue> {
         (3, reason) => Ok(Progress::Failed(reason)),
         (4, _) => Ok(Progress::Again),
         _ => Err(reader.newer("unknown progress")),
+    }
+}
+
+impl Request {
+    /// The number that the store keeps, Table 7's subtype.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Resynchronise => 2,
+            Self::Poll => 3,
+            Self::ServiceOn => 4,
+            Self::ServiceOff => 5,
+        }
+    }
+
+    /// `None` for a number that [`Self::code`] does not give.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        let all = [Self::Resynchronise, Self::Poll, Self::ServiceOn, Self::ServiceOff];
+        all.into_iter().find(|request| request.code() == code)
     }
 }
 

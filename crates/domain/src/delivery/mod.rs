@@ -11,7 +11,7 @@ pub use queue_entry::QueueEntry;
 
 use crate::{
     identity::{DeviceKey, Msisdn, Timestamp},
-    phonebook::{Bearer, FilePath},
+    phonebook::{Bearer, FilePath, Profile},
 };
 
 /// An outbound action (D-54). Ids grow with time, so they are also the order of a device's actions.
@@ -70,10 +70,11 @@ pub struct Launched {
 /// What an action carries; self-contained, so that later edits do not alter it (SC-DB-17).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Type 1: results to tell the card (Table 9), as encoded records of three octets each.
-    BackupAcknowledgement { records: Bytes },
-    /// Type 2: Table 10 records.
-    Restore { records: Vec<RestoreRecord> },
+    /// Type 1.
+    BackupAcknowledgement(Acknowledgement),
+    /// Type 2: records for the card, in the layout of its profile (Table 10, Fig. 10, D-05). `check_data`: E3, over the
+    /// file as it is to be afterwards.
+    Restore { records: Vec<RestoreRecord>, check_data: Option<u16> },
     /// Type 3: D-14 records.
     AddressableRestore { records: Vec<RestoreRecord> },
     /// Type 4: D-12 items; a monitor row among them becomes current when the card has accepted it (D-57).
@@ -81,6 +82,30 @@ pub enum Content {
     /// Type 6: a resume or final message of an asynchronous backup as it is on the wire. A later block of the session
     /// overwrites it, so that it always names what is missing.
     Asynchronous { message: Bytes },
+    /// Type 5: what a card of the first or third embodiment is told to do; `progress`: whether it has been told.
+    Control { request: Request, progress: Progress },
+}
+
+/// Results to tell the card. It travels whole through the queue, so its profile is with it; every other action is built
+/// when its device has been read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledgement {
+    pub profile: Profile,
+    /// Table 9: monitor index, record number, result, three octets each. Of E3 the result alone counts.
+    pub records: Bytes,
+}
+
+/// What a card without configuration messages can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Request {
+    /// E1 (S1-ST-12).
+    ServiceOn,
+    /// E1.
+    ServiceOff,
+    /// E1, E3: to send all it has (S1-RY-01, S3-RY-01).
+    Resynchronise,
+    /// E3: to send what waits (S3-BK-03).
+    Poll,
 }
 
 /// One record to write on the card, with how far it is.
@@ -137,22 +162,24 @@ impl Content {
     /// How far each record or item is, in order; nothing for an acknowledgement or an
     /// asynchronous backup.
     pub fn progresses(&self) -> impl Iterator<Item = Progress> + '_ {
-        let (records, items): (&[RestoreRecord], &[ConfigurationItem]) = match self {
-            Self::BackupAcknowledgement { .. } | Self::Asynchronous { .. } => (&[], &[]),
-            Self::Restore { records } | Self::AddressableRestore { records } => (records, &[]),
-            Self::Configuration { items } => (&[], items),
+        let (records, items, one): (&[RestoreRecord], &[ConfigurationItem], Option<Progress>) = match self {
+            Self::BackupAcknowledgement(_) | Self::Asynchronous { .. } => (&[], &[], None),
+            Self::Restore { records, .. } | Self::AddressableRestore { records } => (records, &[], None),
+            Self::Configuration { items } => (&[], items, None),
+            Self::Control { progress, .. } => (&[], &[], Some(*progress)),
         };
-        records.iter().map(|record| record.progress).chain(items.iter().map(|item| item.progress))
+        records.iter().map(|record| record.progress).chain(items.iter().map(|item| item.progress)).chain(one)
     }
 
     /// As [`Self::progresses`], to be changed.
     pub fn progresses_mut(&mut self) -> impl Iterator<Item = &mut Progress> + '_ {
-        let (records, items): (&mut [RestoreRecord], &mut [ConfigurationItem]) = match self {
-            Self::BackupAcknowledgement { .. } | Self::Asynchronous { .. } => (&mut [], &mut []),
-            Self::Restore { records } | Self::AddressableRestore { records } => (records, &mut []),
-            Self::Configuration { items } => (&mut [], items),
+        let (records, items, one): (&mut [RestoreRecord], &mut [ConfigurationItem], _) = match self {
+            Self::BackupAcknowledgement(_) | Self::Asynchronous { .. } => (&mut [], &mut [], None),
+            Self::Restore { records, .. } | Self::AddressableRestore { records } => (records, &mut [], None),
+            Self::Configuration { items } => (&mut [], items, None),
+            Self::Control { progress, .. } => (&mut [], &mut [], Some(progress)),
         };
         let records = records.iter_mut().map(|record| &mut record.progress);
-        records.chain(items.iter_mut().map(|item| &mut item.progress))
+        records.chain(items.iter_mut().map(|item| &mut item.progress)).chain(one)
     }
 }

@@ -1,17 +1,17 @@
 //! What travels through the outbound-actions queue: enough to launch an acknowledgement without reading its row, and for
 //! every other action where its row is.
 //!
-//! Body: format 01, subscriber 8, device 8, action 8, MSISDN 8, channel 1, kind 1 (0 ordered action, 1 acknowledgement
-//! with its Table 9 records behind a length 2, 80 added when the device's messages are secured), then the traces of 16
-//! octets each.
+//! Body: format 01, subscriber 8, device 8, action 8, MSISDN 8, channel 1, kind 1 (0 ordered action, 1 acknowledgement,
+//! its profile in bits 7 to 5, with its Table 9 records behind a length 2; 80 added when the device's messages are
+//! secured), then the traces of 16 octets each.
 
 use bytes::{BufMut, Bytes};
 
-use super::ActionId;
+use super::{Acknowledgement, ActionId};
 use crate::{
     identity::{DeviceId, DeviceKey, Msisdn, SubscriberId},
     octets::{CorruptValue, Reader, put_long},
-    phonebook::Bearer,
+    phonebook::{Bearer, Profile},
 };
 
 const FORMAT: u8 = 0x01;
@@ -26,8 +26,8 @@ pub struct QueueEntry {
     pub action: ActionId,
     pub msisdn: Msisdn,
     pub channel: Bearer,
-    /// Table 9 records of a backup acknowledgement; `None`: an ordered action, to be read from the store.
-    pub acknowledgement: Option<Bytes>,
+    /// A backup acknowledgement; `None`: an ordered action, to be read from the store.
+    pub acknowledgement: Option<Acknowledgement>,
     /// See [`super::Action::is_secured`].
     pub is_secured: bool,
     /// Traces of the messages that it answers, 16 octets each.
@@ -39,7 +39,7 @@ impl QueueEntry {
     #[must_use]
     pub fn of(action: &super::Action) -> Self {
         let acknowledgement = match &action.content {
-            super::Content::BackupAcknowledgement { records } => Some(records.clone()),
+            super::Content::BackupAcknowledgement(acknowledgement) => Some(acknowledgement.clone()),
             _ => None,
         };
         Self {
@@ -62,9 +62,13 @@ impl QueueEntry {
         out.put_i64(self.action.0);
         out.put_i64(self.msisdn.to_i64());
         out.put_u8(self.channel.code());
-        out.put_u8(u8::from(self.acknowledgement.is_some()) | if self.is_secured { SECURED } else { 0 });
-        if let Some(records) = &self.acknowledgement {
-            put_long(&mut out, records);
+        let secured = if self.is_secured { SECURED } else { 0 };
+        match &self.acknowledgement {
+            None => out.put_u8(secured),
+            Some(Acknowledgement { profile, records }) => {
+                out.put_u8(1 | profile.code() << 4 | secured);
+                put_long(&mut out, records);
+            }
         }
         for trace in self.traces.iter().filter(|trace| trace.len() == TRACE_OCTETS) {
             out.extend_from_slice(trace);
@@ -82,15 +86,34 @@ impl QueueEntry {
         let channel = Bearer::from_code(reader.u8()?).ok_or(reader.newer("unknown channel"))?;
         let kind = reader.u8()?;
         let is_secured = kind & SECURED != 0;
-        let acknowledgement = match kind & !SECURED {
-            0 => None,
-            _ => Some(reader.long()?),
+        let acknowledgement = match (kind & 0x0F, Profile::from_code((kind & !SECURED) >> 4)) {
+            (0, _) => None,
+            (_, Some(profile)) => Some(Acknowledgement { profile, records: reader.long()? }),
+            (_, None) => return Err(reader.newer("unknown profile")),
         };
         let mut traces = Vec::new();
         while !reader.is_empty() {
             traces.push(reader.take(TRACE_OCTETS)?);
         }
         Ok(Self { device, action, msisdn, channel, acknowledgement, is_secured, traces })
+    }
+}
+
+impl Profile {
+    /// Four bits of the values that the store and the queue keep; 0 is E2, which values without them are of.
+    #[must_use]
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::E2 => 0,
+            Self::E1 => 1,
+            Self::E3 => 3,
+        }
+    }
+
+    /// `None` for a number that [`Self::code`] does not give.
+    #[must_use]
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        [Self::E2, Self::E1, Self::E3].into_iter().find(|profile| profile.code() == code)
     }
 }
 

@@ -111,8 +111,11 @@ pub struct DeviceState {
     /// First IP counter towards the card that no edge has been lent yet (D-114).
     pub downlink_counter: u32,
     /// Since when the card's database checksum differs (D-62), or since when a resynchronising card that has reported
-    /// all is quiet; cleared by a match, or by the end of the resynchronisation.
+    /// all is quiet; cleared by a match, or by the end of the resynchronisation. E1: since when its interval or its quiet
+    /// runs (D-129).
     pub mismatch_since: Option<Timestamp>,
+    /// E3: check data of a Change Complete that is not (yet) the book's; what comes late is compared with it (D-61).
+    pub awaited_check_data: Option<u16>,
     /// When resynchronisations were asked for in the last 24 h, newest last (D-62: one in 10 min, three in 24 h).
     pub resynchronised: Vec<Timestamp>,
     /// A resynchronisation runs: what it would leave is collected until its checksum matches (D-112).

@@ -5,11 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use link::monitor::{MonitorRow, MonitorTable};
+use link::{
+    first::ENTRY_OCTETS,
+    monitor::{MonitorRow, MonitorTable},
+    third::{self, Set},
+};
 
-use super::{Change, EF_ADN, EF_EXT1, FilePath, Page, PageKey, SLOTS, page};
+use super::{Change, EF_ADN, EF_EXT1, FilePath, Page, PageKey, Profile, SLOTS, page};
 use crate::{
-    delivery::{Progress, RestoreRecord},
+    delivery::{Content, Progress, RestoreRecord},
     identity::Timestamp,
 };
 
@@ -140,6 +144,45 @@ pub fn plan(
     }
     planned.sort_by_key(|record| (file_order(record.file), record.file, record.record_number, record.monitor_index));
     Ok(planned)
+}
+
+/// A plan as a card of this profile can be sent it: E1 takes entries of 28 octets, E3 the fields of an entry, so that what a
+/// record holds besides them is FF afterwards. Any other record carries [`Progress::Failed`].
+#[must_use]
+pub fn for_profile(profile: Profile, mut planned: Vec<RestoreRecord>) -> Vec<RestoreRecord> {
+    for record in planned.iter_mut().filter(|record| record.progress == Progress::Open) {
+        let is_entry = record.file == EF_ADN && record.data_offset == 0;
+        let sent = match profile {
+            Profile::E2 => Some(record.data.clone()),
+            Profile::E1 => (is_entry && record.data.len() == ENTRY_OCTETS).then(|| record.data.clone()),
+            Profile::E3 => {
+                let set = Set::of_record(record.record_number, &record.data).filter(|_| is_entry);
+                set.and_then(|set| set.to_record(record.data.len())).map(Bytes::from)
+            }
+        };
+        match sent {
+            Some(data) => record.data = data,
+            None => record.progress = Progress::Failed(REASON_BAD_LENGTH),
+        }
+    }
+    planned
+}
+
+/// The action of a plan ([`for_profile`]) for a card whose book is `target`. E3 is told the check data over its whole file as
+/// it is to be afterwards (D-05).
+#[must_use]
+pub fn content(profile: Profile, target: &Book, records: Vec<RestoreRecord>) -> Content {
+    let check_data = (profile == Profile::E3).then(|| {
+        let mut file = target.clone();
+        for record in records.iter().filter(|record| !matches!(record.progress, Progress::Failed(_))) {
+            file.insert((record.file, record.record_number), record.data.clone());
+        }
+        let entries = file.iter().filter(|((file, _), octets)| *file == EF_ADN && !page::is_empty(octets));
+        let sets: Vec<Set> =
+            entries.filter_map(|((_, record_number), octets)| Set::of_record(*record_number, octets)).collect();
+        third::check_data(&sets)
+    });
+    Content::Restore { records, check_data }
 }
 
 /// Row index and record number of everything selected, each once.

@@ -28,6 +28,7 @@ const FORMATS: [u8; 4] = [FORMAT, FORMAT_LONG_TABLE, FORMAT | TAGGED, FORMAT_LON
 /// Tags of sections.
 const TAG_SECURITY: u8 = 1;
 const TAG_SESSIONS: u8 = 2;
+const TAG_CHECK_DATA: u8 = 3;
 
 impl DeviceState {
     /// Everything but `version` and `downlink_counter`.
@@ -86,7 +87,9 @@ impl DeviceState {
         let mut sessions = Vec::new();
         latest.for_each(|session| session.append_to(&mut sessions));
         let sessions = (!sessions.is_empty()).then_some((TAG_SESSIONS, sessions));
-        security.chain(sessions).collect()
+        let awaited = self.awaited_check_data.iter();
+        let awaited = awaited.map(|check_data| (TAG_CHECK_DATA, check_data.to_be_bytes().to_vec()));
+        security.chain(sessions).chain(awaited).collect()
     }
 
     /// # Errors
@@ -125,12 +128,16 @@ impl DeviceState {
                 until: Timestamp(reader.i64()?),
             })
         };
-        let mut security = None;
+        let (mut security, mut awaited_check_data) = (None, None);
         let mut sessions = Vec::new();
         while is_tagged && !reader.is_empty() {
             match reader.u8()? {
                 TAG_SECURITY => security = Some(Security::from_octets(reader.longer()?)?),
                 TAG_SESSIONS => sessions = Session::all_from(reader.longer()?)?,
+                TAG_CHECK_DATA => match reader.longer()?.as_ref() {
+                    &[high, low] => awaited_check_data = Some(u16::from_be_bytes([high, low])),
+                    _ => return Err(reader.corrupt("not check data")),
+                },
                 _ => return Err(reader.newer("unknown section")),
             }
         }
@@ -142,6 +149,7 @@ impl DeviceState {
             uplink_counter,
             downlink_counter,
             mismatch_since,
+            awaited_check_data,
             resynchronised,
             resynchronisation,
             late_answers,

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use domain::{
-    delivery::{Action, ActionId, Content, State},
+    delivery::{Acknowledgement, Action, ActionId, Content, State},
     identity::{DeviceId, DeviceKey, IdGenerator, Msisdn, SubscriberId, Timestamp},
     phonebook::{
         AccountState, Bearer, Change, Device, DeviceState, EF_ADN, LastMessage, Page, PageKey, Profile, RecordChange,
@@ -270,7 +270,10 @@ fn acknowledgement(device: DeviceKey, id: i64, msisdn: Msisdn, at: Timestamp) ->
     Action {
         device,
         id: ActionId(id),
-        content: Content::BackupAcknowledgement { records: Bytes::from_static(&[0, 1, 0, 0, 2, 0, 0, 3, 0, 0, 4, 0]) },
+        content: Content::BackupAcknowledgement(Acknowledgement {
+            profile: Profile::E2,
+            records: Bytes::from_static(&[0, 1, 0, 0, 2, 0, 0, 3, 0, 0, 4, 0]),
+        }),
         msisdn,
         is_secured: false,
         channel: Bearer::Sms,

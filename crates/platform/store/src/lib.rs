@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 pub use config::{StoreConfig, StoreTls, Stores, TlsMode, open};
 use domain::{
-    delivery::{Action, ActionId, State},
+    delivery::{Acknowledgement, Action, ActionId, State},
     identity::{DeviceId, DeviceKey, Msisdn, SubscriberId, Timestamp},
     phonebook::{Change, Device, DeviceState, DeviceView, Page, PageKey, Subscriber},
 };
@@ -276,8 +276,8 @@ pub struct QueuedAction {
     pub due: Timestamp,
     pub channel: domain::phonebook::Bearer,
     pub msisdn: Msisdn,
-    /// Table 9 records of a backup acknowledgement; `None` for every other type.
-    pub acknowledgement: Option<Bytes>,
+    /// A backup acknowledgement; `None` for every other type.
+    pub acknowledgement: Option<Acknowledgement>,
     /// See [`Action::is_secured`].
     pub is_secured: bool,
     pub traces: Vec<Bytes>,

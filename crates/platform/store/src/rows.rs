@@ -118,11 +118,14 @@ pub fn split_traces(octets: Vec<u8>) -> Vec<Bytes> {
     traces
 }
 
-/// Table 7's subtype (D-54): the first CID of a configuration, the first result of an acknowledgement, the first octet of
-/// an asynchronous message, otherwise 0.
+/// Table 7's subtype (D-54): the first CID of a configuration, the first result of an acknowledgement, the request of a
+/// control, the first octet of an asynchronous message, otherwise 0.
 pub fn subtype(content: &Content) -> i16 {
     match content {
-        Content::BackupAcknowledgement { records } => records.get(2).map_or(0, |result| i16::from(*result)),
+        Content::BackupAcknowledgement(acknowledgement) => {
+            acknowledgement.records.get(2).map_or(0, |result| i16::from(*result))
+        }
+        Content::Control { request, .. } => i16::from(request.code()),
         Content::Configuration { items } => items.first().map_or(0, |item| i16::from(item.cid)),
         Content::Asynchronous { message } => message.first().map_or(0, |octet| i16::from(*octet)),
         Content::Restore { .. } | Content::AddressableRestore { .. } => 0,
@@ -366,7 +369,7 @@ pub struct DueRow {
 impl DueRow {
     fn queued(self, channel: Bearer) -> Result<QueuedAction> {
         let (acknowledgement, is_secured) = match self.content.map(Content::from_stored).transpose()? {
-            Some((Content::BackupAcknowledgement { records }, is_secured)) => (Some(records), is_secured),
+            Some((Content::BackupAcknowledgement(acknowledgement), is_secured)) => (Some(acknowledgement), is_secured),
             // What comes in turn is read before its launch in any case.
             _ => (None, false),
         };

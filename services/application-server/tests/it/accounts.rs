@@ -1,9 +1,9 @@
 //! Accounts and their first configuration.
 
 use domain::{
-    delivery::{ActionId, Content, QueueEntry, State, build},
+    delivery::{Acknowledgement, ActionId, Content, QueueEntry, State, build},
     identity::Msisdn,
-    phonebook::Bearer,
+    phonebook::{Bearer, Profile},
 };
 use link::{
     configuration::{self, Item},
@@ -20,7 +20,7 @@ use crate::centre::{Centre, adn, by_anna, key, new_account};
 /// The items of all configuration messages that an action makes for a channel.
 fn items(mut content: Content, channel: Bearer) -> Vec<Item> {
     let mut items = Vec::new();
-    while let Some(octets) = build::next_message(&mut content, build::limit(channel)) {
+    while let Some(octets) = build::next_message(&mut content, Profile::E2, build::limit(channel)) {
         match Message::decode(&octets, &MonitorTable::default()).unwrap() {
             Message::Configuration { items: part, unparsed: None } => {
                 items.extend(part.iter().map(|item| item.item().unwrap()));
@@ -205,7 +205,8 @@ async fn what_is_queued_for_a_number_or_card_of_before_is_taken_out() {
     let (one, other) = (centre.card("441200030").await, centre.card("441200031").await);
     let mut kept = Vec::new();
     for account in [&one, &other] {
-        for records in [Some(vec![0, 1, 0].into()), None] {
+        let told = Acknowledgement { profile: Profile::E2, records: vec![0, 1, 0].into() };
+        for records in [Some(told), None] {
             let (device, action) = (key(account, 0), ActionId(i64::from(records.is_some())));
             let (msisdn, traces) = (Msisdn::parse(&account.msisdn).unwrap(), Vec::new());
             let channel = Bearer::Sms;

@@ -147,7 +147,7 @@ impl Centre {
     /// Record numbers and data of a restore action.
     pub async fn restored(&self, reference: &centre::ActionReference) -> Vec<(u8, Bytes)> {
         match self.action(reference).await.content {
-            domain::delivery::Content::Restore { records } => {
+            domain::delivery::Content::Restore { records, .. } => {
                 records.into_iter().map(|record| (record.record_number, record.data)).collect()
             }
             other => panic!("expected a restore, got {other:?}"),

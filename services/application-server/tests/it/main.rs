@@ -7,6 +7,7 @@ mod centre;
 mod commands;
 mod control_language;
 mod housekeeping;
+mod profiles;
 mod registry;
 mod security;
 mod users;

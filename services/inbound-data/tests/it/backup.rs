@@ -44,7 +44,7 @@ async fn data_journal_and_acknowledgement_are_one_commit_and_the_queue_hears_of_
         assert_eq!(tables.journal[0].device, device);
         assert_eq!(tables.acknowledgements(), [[0, 1, 0]]);
     }
-    assert_eq!(entry.acknowledgement.as_deref(), Some([0, 1, 0].as_slice()));
+    assert_eq!(entry.acknowledgement.as_ref().map(|it| it.records.as_ref()), Some([0, 1, 0].as_slice()));
     assert_eq!((entry.device, entry.msisdn), (device, msisdn(1)));
     assert_eq!(entry.traces, [Bytes::from(vec![1; 16])]);
     // The repeat changes nothing.
@@ -142,7 +142,7 @@ async fn the_book_as_of_earlier_survives_deletion_monitor_change_and_restart() {
     // And it is restored as of then: the deleted entry comes back.
     let source = restore::Origin { book: &past, monitor: &monitor };
     let plan = restore::plan(source, &centre.book(1), &monitor, &restore::Selection::All).unwrap();
-    let action = centre.order(1, Content::Restore { records: plan });
+    let action = centre.order(1, Content::Restore { records: plan, check_data: None });
     let message = centre.launch(action);
     let record = |number: u8| [0x7F, 0x10, 0x6F, 0x3A, number, 0, 0];
     assert_eq!(message[2], 1);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use domain::{
     delivery::{Content, RetryLadder, State, build},
     identity::Timestamp,
-    phonebook::{DeviceState, history, restore},
+    phonebook::{DeviceState, Profile, history, restore},
 };
 use inbound_data::Config;
 use link::monitor::MonitorTable;
@@ -98,8 +98,8 @@ async fn a_restart_finds_book_journal_answers_and_actions() {
     let monitor = process.state().await.monitor;
     let source = restore::Origin { book: &past, monitor: &monitor };
     let plan = restore::plan(source, &process.book().await, &monitor, &restore::Selection::All).unwrap();
-    let mut content = Content::Restore { records: plan };
-    build::next_message(&mut content, 140).unwrap();
+    let mut content = Content::Restore { records: plan, check_data: None };
+    build::next_message(&mut content, Profile::E2, 140).unwrap();
     let at = Timestamp(process.clock.now());
     let mut action = crate::harness::action(1, 1_000, content, at);
     RetryLadder::default().launched(&mut action, None, at);

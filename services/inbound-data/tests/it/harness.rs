@@ -203,8 +203,10 @@ impl Centre {
 
     pub fn launch(&self, id: ActionId) -> Vec<u8> {
         let mut tables = self.store.tables();
+        let tables = &mut *tables;
         let action = tables.actions.get_mut(&id.0).unwrap();
-        let message = build::next_message(&mut action.content, 140).expect("something to send");
+        let profile = tables.devices[&action.msisdn].device.profile;
+        let message = build::next_message(&mut action.content, profile, 140).expect("something to send");
         let launched =
             domain::delivery::Launched { link: "north".to_owned(), bearer_message_id: format!("id-{}", id.0) };
         RetryLadder::default().launched(action, Some(launched), self.now());

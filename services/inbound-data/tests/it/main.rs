@@ -9,4 +9,5 @@ mod ip;
 mod long_messages;
 mod memory_store;
 mod outcomes;
+mod profiles;
 mod secured;

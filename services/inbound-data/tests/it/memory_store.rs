@@ -93,7 +93,7 @@ impl Tables {
 
     pub fn acknowledgements(&self) -> Vec<Vec<u8>> {
         let records = self.actions.values().filter_map(|action| match &action.content {
-            Content::BackupAcknowledgement { records } => Some(records.to_vec()),
+            Content::BackupAcknowledgement(acknowledgement) => Some(acknowledgement.records.to_vec()),
             _ => None,
         });
         records.collect()

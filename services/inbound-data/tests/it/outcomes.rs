@@ -19,7 +19,7 @@ async fn with_restore(centre: &mut Centre, records: u8) -> (Card, domain::delive
     let monitor = &centre.state(1).monitor;
     let plan =
         restore::plan(restore::Origin { book: &book, monitor }, &book, monitor, &restore::Selection::All).unwrap();
-    let action = centre.order(1, Content::Restore { records: plan });
+    let action = centre.order(1, Content::Restore { records: plan, check_data: None });
     (card, action)
 }
 
@@ -150,7 +150,7 @@ async fn a_batch_of_requests_is_merged_and_limited_like_any_others() {
         let tables = centre.store.tables();
         assert!(tables.commits <= 12, "one batch: {} commits", tables.commits);
         let records = |action: &domain::delivery::Action| match &action.content {
-            Content::Restore { records } => records.iter().map(|record| record.record_number).collect::<Vec<_>>(),
+            Content::Restore { records, .. } => records.iter().map(|record| record.record_number).collect::<Vec<_>>(),
             other => panic!("{other:?}"),
         };
         let restores: Vec<_> = tables.ordered().iter().map(records).collect();

@@ -3,6 +3,7 @@
 use link::ip::PAYLOAD_OCTETS_MAX;
 use proto::{
     centre::RegisterSessionsRequest,
+    inbound::report_delivery_request::State,
     session::{PushRequest, ip_session_client::IpSessionClient},
 };
 use tonic::{Code, transport::Channel};
@@ -16,7 +17,30 @@ async fn pusher(set: &Set) -> IpSessionClient<Channel> {
 }
 
 fn push(device_id: i64, payload: impl Into<Vec<u8>>) -> PushRequest {
-    PushRequest { device_id, payload: payload.into().into(), trace_ids: vec![] }
+    PushRequest { device_id, payload: payload.into().into(), ..PushRequest::default() }
+}
+
+/// D-111: of a card that does not answer itself; the report is repeated until its action is known.
+#[tokio::test]
+async fn a_written_payload_is_reported_when_that_is_wanted() {
+    let set = Set::start().await;
+    let mut card = set.card(1).await;
+    card.alive().await;
+    let mut pusher = pusher(&set).await;
+    let quiet = pusher.push(push(1, "as ever")).await.expect("answered").into_inner();
+    assert_eq!(quiet.delivery_id, "");
+    let nobody = PushRequest { report_delivery: true, ..push(2, "no session") };
+    assert_eq!(pusher.push(nobody).await.expect("answered").into_inner().delivery_id, "");
+    set.centre.change(|inner| inner.unmatched = 2);
+    let wanted = PushRequest { report_delivery: true, ..push(1, "restore") };
+    let told = pusher.push(wanted).await.expect("answered").into_inner();
+    assert!(told.delivered && told.delivery_id.len() == 32);
+    let endpoint = set.centre.until(|inner| inner.registrations.last().map(|last| last.endpoint.clone())).await;
+    let reports = set.centre.until(|inner| (inner.reports.len() == 3).then(|| inner.reports.clone())).await;
+    for report in reports {
+        assert_eq!((report.link, report.bearer_message_id), (endpoint.clone(), told.delivery_id.clone()));
+        assert_eq!(report.state, i32::from(State::Delivered));
+    }
 }
 
 #[tokio::test]

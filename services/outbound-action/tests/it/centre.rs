@@ -7,7 +7,9 @@ use std::{
 
 use bytes::Bytes;
 use domain::{
-    delivery::{Action, ActionId, ConfigurationItem, Content, Progress, QueueEntry, RestoreRecord, State},
+    delivery::{
+        Acknowledgement, Action, ActionId, ConfigurationItem, Content, Progress, QueueEntry, RestoreRecord, State,
+    },
     identity::{DeviceId, DeviceKey, IdGenerator, Msisdn, SubscriberId, Timestamp},
     phonebook::{AccountState, Bearer, Device, DeviceState, EF_ADN, Profile, Subscriber},
 };
@@ -137,6 +139,10 @@ impl Centre {
 
     /// An account with one open card.
     pub async fn card(&self, digits: &str, bearer: Bearer) -> (DeviceKey, Msisdn) {
+        self.card_of(Profile::E2, digits, bearer).await
+    }
+
+    pub async fn card_of(&self, profile: Profile, digits: &str, bearer: Bearer) -> (DeviceKey, Msisdn) {
         let msisdn = Msisdn::parse(digits).unwrap();
         let id = SubscriberId(self.ids.next(self.now()));
         let key = DeviceKey { subscriber: id, device: DeviceId(self.ids.next(self.now())) };
@@ -145,7 +151,7 @@ impl Centre {
         let device = Device {
             key,
             iccid: format!("89440000{:0>12}", digits),
-            profile: Profile::E2,
+            profile,
             bearer,
             ip_key: None,
             opened: self.now(),
@@ -277,7 +283,7 @@ pub fn nothing(launches: &mut mpsc::UnboundedReceiver<Launch>) {
 }
 
 pub fn acknowledgement(records: &[[u8; 3]]) -> Content {
-    Content::BackupAcknowledgement { records: records.concat().into() }
+    Content::BackupAcknowledgement(Acknowledgement { profile: Profile::E2, records: records.concat().into() })
 }
 
 pub fn restore(records: u8) -> Content {
@@ -289,7 +295,7 @@ pub fn restore(records: u8) -> Content {
         data: vec![record_number; 28].into(),
         progress: Progress::Open,
     };
-    Content::Restore { records: (1..=records).map(record).collect() }
+    Content::Restore { records: (1..=records).map(record).collect(), check_data: None }
 }
 
 pub fn configuration(cid: u8, data: &'static [u8]) -> Content {
@@ -304,7 +310,7 @@ pub fn record_numbers(message: &Launch) -> Vec<u8> {
 
 /// Everything in flight has reached the card.
 pub fn in_flight_done(action: &mut Action) {
-    if let Content::Restore { records } = &mut action.content {
+    if let Content::Restore { records, .. } = &mut action.content {
         for record in records.iter_mut().filter(|record| record.progress == Progress::InFlight) {
             record.progress = Progress::Done;
         }

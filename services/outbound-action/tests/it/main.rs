@@ -7,5 +7,6 @@ mod fault;
 mod faulty_store;
 mod janitor;
 mod ordered;
+mod profiles;
 mod refusals;
 mod wire;

@@ -91,7 +91,7 @@ async fn without_an_answer_the_same_records_go_again_at_growing_intervals() {
     // One record failed for good, three arrived: only what is open goes on.
     centre
         .answer(&action, |row| {
-            let Content::Restore { records } = &mut row.content else { panic!("a restore") };
+            let Content::Restore { records, .. } = &mut row.content else { panic!("a restore") };
             for record in records.iter_mut().filter(|record| record.progress == Progress::InFlight) {
                 record.progress = if record.record_number == 2 { Progress::Open } else { Progress::Done };
             }
@@ -151,7 +151,7 @@ async fn after_the_last_rung_the_action_waits_for_the_card() {
         janitor.tick().await.unwrap();
     }
     let waiting = centre.until(&action, |row| row.state == State::Waiting).await;
-    let Content::Restore { records } = &waiting.content else { panic!("a restore") };
+    let Content::Restore { records, .. } = &waiting.content else { panic!("a restore") };
     assert_eq!(records[0].progress, Progress::Again, "nothing is lost: it can be resumed");
     nothing(&mut centre.sms);
 }

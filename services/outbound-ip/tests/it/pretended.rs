@@ -105,12 +105,13 @@ impl IpSession for Sessions {
         if let Some(status) = self.error.lock().expect("error").clone() {
             return Err(status);
         }
-        let PushRequest { device_id, payload, .. } = request.into_inner();
+        let PushRequest { device_id, payload, report_delivery, .. } = request.into_inner();
         let delivered = self.open.lock().expect("sessions").contains(&device_id);
         if delivered {
             self.pushed.lock().expect("pushed").push((device_id, payload));
         }
-        Ok(Response::new(PushResponse { delivered }))
+        let delivery_id = if report_delivery { "delivery".to_owned() } else { String::new() };
+        Ok(Response::new(PushResponse { delivered, delivery_id }))
     }
 }
 

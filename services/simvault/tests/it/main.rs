@@ -18,6 +18,7 @@ mod operation;
 mod pcsc;
 mod privacy;
 mod process;
+mod profiles;
 mod restore;
 mod rig;
 mod secured;

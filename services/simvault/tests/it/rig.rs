@@ -15,7 +15,7 @@ use loadtest::{
     ip_phone::LinkAddress,
     smsc::{MobileTerminated, Smsc, SmscConfig, SmscHandle},
 };
-use mobile::{Bearer, Contact, Station, StationConfig};
+use mobile::{Bearer, Contact, Profile, Station, StationConfig};
 use proto::centre::{
     self, accounts_client::AccountsClient, commands_client::CommandsClient, phonebooks_client::PhonebooksClient,
     restore_request::Selection,
@@ -146,7 +146,10 @@ impl Rig {
         let sent = self.to_phones.lock().expect("messages");
         for message in sent.iter() {
             assert!(message.payload.len() <= 140, "one SM holds 140 octets");
-            assert_eq!((message.data_coding, message.protocol_id), (0xF6, 0x7F), "8 bit, class 2, for the card (D-59)");
+            // Of the first and the third embodiment, if it is no secured packet.
+            let others = |first: &u8| !message.user_data_header && !(0x08..=0x5F).contains(first);
+            let protocol_id = if message.payload.first().is_some_and(others) { 0x00 } else { 0x7F };
+            assert_eq!((message.data_coding, message.protocol_id), (0xF6, protocol_id), "8 bit, class 2 (D-59)");
             // A header is that of a secured packet, alone or in two parts.
             let is_packet = matches!(
                 message.payload[..],
@@ -161,6 +164,43 @@ impl Rig {
         let account = centre::NewAccount { personalised: true, ..new_account(number, bearer) };
         self.subscribe(account).await;
         self.switch_on(number, card(bearer))
+    }
+
+    /// As [`Self::phone`], with a card that speaks the messages of this profile.
+    pub async fn phone_of(&self, profile: Profile, number: u32, bearer: Bearer) -> Arc<Phone> {
+        let mut account = centre::NewAccount { personalised: true, ..new_account(number, bearer) };
+        profile_name(&profile).clone_into(&mut account.profile);
+        if profile != Profile::Second {
+            account.monitor.truncate(1);
+        }
+        self.subscribe(account).await;
+        self.switch_on(number, card_of(profile, bearer))
+    }
+
+    /// The card was lost: one of this profile takes its place.
+    pub async fn replace_by(&self, profile: Profile, number: u32, serial: u32) -> Arc<Phone> {
+        let request = centre::ReplaceCardRequest {
+            msisdn: msisdn(number),
+            iccid: format!("8949{serial:015}"),
+            ip_key: ip_key(number).into(),
+            personalised: true,
+            profile: profile_name(&profile).to_owned(),
+            ..centre::ReplaceCardRequest::default()
+        };
+        self.accounts.clone().replace_card(request).await.expect("replaced");
+        self.switch_on(number, card_of(profile, Bearer::Sms))
+    }
+
+    /// The operator tells a card what to do; returns when the network says that it was told.
+    pub async fn control(&self, phone: &Phone, request: &str) -> centre::Action {
+        let msisdn = phone.subscription.msisdn.clone();
+        let request = centre::ControlRequest { msisdn, request: request.to_owned() };
+        let reference = self.commands.clone().control(request).await.expect("control").into_inner();
+        let ended = |action: &centre::Action| action.action_id == reference.action_id && action.state == "done";
+        until("the card is told", async || self.actions(&phone.subscription.msisdn, false).await.iter().any(ended))
+            .await;
+        let actions = self.actions(&phone.subscription.msisdn, false).await;
+        actions.into_iter().find(ended).expect("an action")
     }
 
     pub async fn subscribe(&self, account: centre::NewAccount) {
@@ -182,6 +222,7 @@ impl Rig {
             ip_key: ip_key(number).into(),
             bearer: bearer_name(bearer).to_owned(),
             personalised: true,
+            ..centre::ReplaceCardRequest::default()
         };
         self.accounts.clone().replace_card(request).await.expect("replaced");
         self.switch_on(number, card(bearer))
@@ -377,16 +418,33 @@ pub fn card_settings(bearer: Bearer) -> StationConfig {
 }
 
 pub fn card(bearer: Bearer) -> Station {
-    Station::new(card_settings(bearer))
+    card_of(Profile::Second, bearer)
 }
 
-/// What the card holds in EF_ADN, EF_EXT1 and, as far as monitored, EF_SMSP.
+pub fn card_of(profile: Profile, bearer: Bearer) -> Station {
+    Station::new(StationConfig { profile, ..card_settings(bearer) })
+}
+
+fn profile_name(profile: &Profile) -> &'static str {
+    match profile {
+        Profile::First(_) => "E1",
+        Profile::Second => "E2",
+        Profile::Third(_) => "E3",
+    }
+}
+
+/// What the card holds in EF_ADN and, as far as monitored, EF_EXT1 and EF_SMSP.
 pub fn held(phone: &Phone) -> Records {
     phone.with(|station| {
-        let smsp = station.eeprom().monitor.rows().any(|(_, row)| row.ef == EF_SMSP.ef);
         let files = [EF_ADN, EF_EXT1, EF_SMSP];
+        // Cards without a monitor table back up EF_ADN.
+        let monitored = match (station.first(), station.third()) {
+            (None, None) if station.eeprom().monitor.rows().any(|(_, row)| row.ef == EF_SMSP.ef) => 3,
+            (None, None) => 2,
+            _ => 1,
+        };
         let mut records = Records::new();
-        for path in files.into_iter().take(if smsp { 3 } else { 2 }) {
+        for path in files.into_iter().take(monitored) {
             for number in 1..=u8::MAX {
                 let Some(octets) = station.read_record(path, number) else { break };
                 if !is_empty(&octets) {

@@ -17,7 +17,7 @@ use crate::{
 /// Pages of the records that wait for an answer.
 pub(super) fn pages_needed(card: &Card, keys: &mut Vec<PageKey>) {
     for action in &card.open {
-        if let Content::Restore { records } | Content::AddressableRestore { records } = &action.content {
+        if let Content::Restore { records, .. } | Content::AddressableRestore { records } = &action.content {
             let awaited = records.iter().filter(|record| is_awaited(record.progress));
             keys.extend(
                 awaited.filter_map(|record| Some(PageKey::of(action.device, record.file, record.record_number)?.0)),
@@ -43,10 +43,16 @@ pub(super) fn take_late(octets: &[u8], card: &mut Card, context: Context<'_>) ->
 
 /// What an acknowledgement did to an action.
 #[derive(Default)]
-struct Progressed {
+pub(super) struct Progressed {
     matched: bool,
     succeeded: bool,
     temporary: bool,
+}
+
+impl Progressed {
+    pub(super) fn success() -> Self {
+        Self { matched: true, succeeded: true, temporary: false }
+    }
 }
 
 impl Step<'_, '_> {
@@ -64,7 +70,7 @@ impl Step<'_, '_> {
         let mut progressed = Progressed::default();
         let mut written = Vec::new();
         let monitor = &self.card.view.state.monitor;
-        let (Content::Restore { records } | Content::AddressableRestore { records }) = &mut action.content else {
+        let (Content::Restore { records, .. } | Content::AddressableRestore { records }) = &mut action.content else {
             return;
         };
         for result in results {
@@ -93,7 +99,7 @@ impl Step<'_, '_> {
 
     /// D-111: the record as sent is the card's now, so it is the book's. Every row over the octets written gets its
     /// checksum, as on the card.
-    fn write_restored(&mut self, record: &RestoreRecord, is_addressable: bool) {
+    pub(super) fn write_restored(&mut self, record: &RestoreRecord, is_addressable: bool) {
         let monitor = &self.card.view.state.monitor;
         let mut record = record.clone();
         if !is_addressable {
@@ -209,7 +215,7 @@ impl Step<'_, '_> {
     }
 
     /// What the action is after an answer, and whose turn it is.
-    fn settle(&mut self, mut action: Action, progressed: &Progressed) {
+    pub(super) fn settle(&mut self, mut action: Action, progressed: &Progressed) {
         let now = self.context.now;
         let ladder = self.context.policy.ladder;
         let progresses: Vec<Progress> = action.content.progresses().collect();

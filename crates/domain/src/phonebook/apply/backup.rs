@@ -8,7 +8,7 @@ use link::{
     reason,
 };
 
-use super::{Context, Effects, Incoming, Parsed, Step, acknowledge};
+use super::{Context, Effects, Incoming, Parsed, Step, acknowledge, first, third};
 use crate::phonebook::{AccountState, Card, DeviceView, EF_ADN, FilePath, Page, PageKey, Profile, RecordChange, page};
 
 pub(super) fn pages_needed(records: &[Record], view: &DeviceView, monitor: &MonitorTable, keys: &mut Vec<PageKey>) {
@@ -33,11 +33,21 @@ pub(super) fn extent(monitor: &MonitorTable, file: FilePath) -> Option<u8> {
 /// a temporary failure for each record (D-10, SC-ID-18), so that the card keeps them and sends them again (D-36). Nothing
 /// of the message is stored. Other messages are not answered: their sender repeats them.
 pub fn refuse_for_now(incoming: &Incoming, parsed: &Parsed, card: &Card, context: Context<'_>, effects: &mut Effects) {
-    let is_served = card.view.subscriber.state == AccountState::Active && card.view.device.profile == Profile::E2;
-    let Parsed::Message(Message::Backup { records, refused, .. }) = parsed else { return };
-    if !is_served {
+    if card.view.subscriber.state != AccountState::Active {
         return;
     }
+    let (records, refused) = match (parsed, card.view.device.profile) {
+        (Parsed::Message(Message::Backup { records, refused, .. }), Profile::E2) => (records, refused),
+        (Parsed::First(link::first::Message::Backup { entries, .. }), Profile::E1) => {
+            let record_numbers: Vec<u8> = entries.iter().map(|entry| entry.record_number).collect();
+            return first::refuse(&record_numbers, incoming, card, context, effects);
+        }
+        (Parsed::Third(link::third::Message::ChangeComplete { .. }), Profile::E3) => {
+            let answer = third::answer(reason::TEMPORARY_FAILURE);
+            return acknowledge(answer, incoming, card, context, effects);
+        }
+        _ => return,
+    };
     let mut results = Vec::with_capacity(3 * records.len() + 3);
     for record in records {
         results.extend([record.monitor_index, record.record_number, reason::TEMPORARY_FAILURE]);
@@ -75,7 +85,7 @@ impl Step<'_, '_> {
     }
 
     /// The result code of D-10.
-    fn backup_record(&mut self, record: &Record) -> u8 {
+    pub(super) fn backup_record(&mut self, record: &Record) -> u8 {
         let Some(row) = self.card.view.state.monitor.row(record.monitor_index).copied() else {
             return reason::PERMANENT_FAILURE;
         };

@@ -15,12 +15,13 @@ use link::{
     checksum::crc16, checksum_table::ChecksumTable, configuration::cid, message::PartialChecksum, monitor::MonitorTable,
 };
 
-use super::{Context, Effects, Note, Policy, Step, new_action, order};
+use super::{Context, Effects, Note, Policy, Step, new_action, order, third};
 use crate::{
-    delivery::{ConfigurationItem, Content, Progress},
+    delivery::{ConfigurationItem, Content, Progress, Request},
     identity::Timestamp,
     phonebook::{
-        Card, Change, DeviceState, FilePath, PageKey, Pages, RecordChange, Resynchronisation, SLOTS, Source, page,
+        Card, Change, Device, DeviceState, FilePath, PageKey, Pages, Profile, RecordChange, Resynchronisation, SLOTS,
+        Source, page,
     },
 };
 
@@ -110,13 +111,29 @@ fn reported_table(reported: &BTreeMap<(FilePath, u8), Option<Bytes>>, monitor: &
 
 /// When the grace of a marked device is over: not before is [`check_mismatch`] of any use. `None`: not marked.
 #[must_use]
-pub fn mismatch_due(state: &DeviceState, policy: &Policy) -> Option<Timestamp> {
-    let grace = i64::try_from(grace(state, policy).as_micros()).unwrap_or(i64::MAX);
-    Some(Timestamp(state.mismatch_since?.0.saturating_add(grace)))
+pub fn mismatch_due(device: &Device, state: &DeviceState, policy: &Policy) -> Option<Timestamp> {
+    Some(state.mismatch_since?.plus(grace(device, state, policy)))
+}
+
+/// How long a mark stands before anything is done about it.
+fn grace(device: &Device, state: &DeviceState, policy: &Policy) -> Duration {
+    let resynchronises = state.resynchronisation.as_ref().is_some_and(|running| !running.held);
+    match device.profile {
+        Profile::E1 if resynchronises => policy.first_quiet,
+        Profile::E1 => policy.first_interval.unwrap_or(Duration::MAX).saturating_add(spread(device)),
+        Profile::E3 if !resynchronises => policy.third_grace,
+        Profile::E2 | Profile::E3 => quiet(state, policy),
+    }
+}
+
+/// D-129: cards that were marked together are not asked together. Less than a day.
+fn spread(device: &Device) -> Duration {
+    let mixed = device.key.device.0.cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    Duration::from_secs(mixed % (24 * 3600))
 }
 
 /// 72 status events at the device's poll interval (CID 0x0B, else D-34's 5 s).
-fn grace(state: &DeviceState, policy: &Policy) -> Duration {
+fn quiet(state: &DeviceState, policy: &Policy) -> Duration {
     let interval = state.settings.get(&cid::POLL_INTERVALS).and_then(|data| data.first().copied()).unwrap_or(5);
     Duration::from_secs(u64::from(interval.max(1))) * policy.grace_status_events
 }
@@ -124,16 +141,26 @@ fn grace(state: &DeviceState, policy: &Policy) -> Duration {
 /// Looks at a marked device with its open actions and all its pages ([`super::book_pages`]): when the grace is over,
 /// asks for a resynchronisation, or ends the running one. Whether anything is to be committed.
 pub fn check_mismatch(card: &mut Card, pages: &mut Pages, context: Context<'_>, effects: &mut Effects) -> bool {
-    if mismatch_due(&card.view.state, context.policy).is_none_or(|due| context.now < due) {
+    if mismatch_due(&card.view.device, &card.view.state, context.policy).is_none_or(|due| context.now < due) {
         return false;
     }
     card.touched = true;
+    let profile = card.view.device.profile;
+    if profile == Profile::E3 && card.restore_runs() {
+        // The receipts of the restore compare again what is awaited.
+        card.view.state.mismatch_since = None;
+        return true;
+    }
     if card.restore_runs() || resynchronisation_asked(card) {
         // The comparison pauses (D-111); a question that the card has not answered is not asked twice.
         card.view.state.mismatch_since = Some(context.now);
         return true;
     }
-    if card.view.state.resynchronisation.as_ref().is_some_and(|running| running.agreed && !running.held) {
+    if profile == Profile::E3 && third::check_again(card, pages, context, effects) {
+        return true;
+    }
+    let is_over = |running: &Resynchronisation| (running.agreed || profile == Profile::E1) && !running.held;
+    if card.view.state.resynchronisation.as_ref().is_some_and(is_over) {
         end(card, pages, context, effects);
         return true;
     }
@@ -145,11 +172,12 @@ fn resynchronisation_asked(card: &Card) -> bool {
         Content::Configuration { items } => {
             items.iter().any(|item| item.cid == cid::RESYNCHRONISE && item.progress != Progress::Done)
         }
+        Content::Control { request, .. } => *request == Request::Resynchronise,
         _ => false,
     })
 }
 
-/// CID 0x09 FF and 0x0A FF (D-62), within the limits per 10 min and per day.
+/// CID 0x09 FF and 0x0A FF, or the control message of the card's profile (D-62), within the limits per 10 min and per day.
 fn ask(card: &mut Card, context: Context<'_>, effects: &mut Effects) -> bool {
     let policy = context.policy;
     let state = &mut card.view.state;
@@ -160,45 +188,72 @@ fn ask(card: &mut Card, context: Context<'_>, effects: &mut Effects) -> bool {
         // Due when the spacing is over, and not before: a sweep that finds it sooner could not do anything.
         let micros = |length: Duration| i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
         let due = last.0.saturating_add(micros(policy.resynchronisation_spacing));
-        state.mismatch_since = Some(Timestamp(due.saturating_sub(micros(grace(state, policy)))));
+        state.mismatch_since = Some(Timestamp(due.saturating_sub(micros(grace(&card.view.device, state, policy)))));
         return true;
     }
     if state.resynchronised.len() >= policy.resynchronisations_per_day {
         state.mismatch_since = None;
+        state.awaited_check_data = None;
         return true;
     }
-    state.resynchronised.push(context.now);
-    state.mismatch_since = Some(context.now);
+    begin_resynchronisation(state, context.now);
+    if state.resynchronised.len() == policy.resynchronisations_per_day {
+        let text = format!("{} resynchronisations in 24 h: no more until a day has passed", state.resynchronised.len());
+        effects.notes.push(Note { msisdn: card.view.subscriber.msisdn, kind: "resynchronisation-limit", text });
+    }
+    let item = |cid| ConfigurationItem { cid, data: Bytes::from_static(&[0xFF]), progress: Progress::Open };
+    let content = match card.view.device.profile {
+        Profile::E2 => Content::Configuration { items: vec![item(cid::CLEAR_CHECKSUMS), item(cid::RESYNCHRONISE)] },
+        Profile::E1 | Profile::E3 => Content::Control { request: Request::Resynchronise, progress: Progress::Open },
+    };
+    let action = new_action(card, content, card.view.channel(), &Bytes::new(), context);
+    order(action, card, effects);
+    true
+}
+
+/// The card is asked for all that it has; from now on what it reports is counted.
+pub fn begin_resynchronisation(state: &mut DeviceState, now: Timestamp) {
+    state.resynchronised.push(now);
+    state.mismatch_since = Some(now);
     state.resynchronisation = Some(Resynchronisation {
-        started: context.now,
+        started: now,
         held: false,
         agreed: false,
         was_quiet: false,
         scanned: BTreeMap::new(),
         reported: BTreeMap::new(),
     });
-    if state.resynchronised.len() == policy.resynchronisations_per_day {
-        let text = format!("{} resynchronisations in 24 h: no more until a day has passed", state.resynchronised.len());
-        effects.notes.push(Note { msisdn: card.view.subscriber.msisdn, kind: "resynchronisation-limit", text });
-    }
-    let item = |cid| ConfigurationItem { cid, data: Bytes::from_static(&[0xFF]), progress: Progress::Open };
-    let items = vec![item(cid::CLEAR_CHECKSUMS), item(cid::RESYNCHRONISE)];
-    let channel = card.view.channel();
-    let action = new_action(card, Content::Configuration { items }, channel, &Bytes::new(), context);
-    order(action, card, effects);
-    true
 }
 
 /// The card is quiet: what it did not report is emptied, unless its phone may be off in the middle of the scan, or that is
 /// too much to believe (D-112).
 fn end(card: &mut Card, pages: &mut Pages, context: Context<'_>, effects: &mut Effects) {
     let Some(running) = card.view.state.resynchronisation.take() else { return };
-    let (surplus, occupied) = surplus(card, pages, &running);
     card.view.state.mismatch_since = None;
-    if !running.was_quiet && !surplus.iter().all(|(key, slot)| is_passed(card, pages, &running, key, *slot)) {
+    // The scan of E1 begins anywhere in the file: what it has passed is not known.
+    let is_scanned = card.view.device.profile != Profile::E1;
+    let (surplus, _) = surplus(card, pages, &running);
+    let is_passed = |(key, slot): &(PageKey, usize)| is_scanned && is_passed(card, pages, &running, key, *slot);
+    if !running.was_quiet && !surplus.iter().all(is_passed) {
         card.view.state.resynchronisation = Some(Resynchronisation { was_quiet: true, ..running });
         return;
     }
+    conclude(card, pages, running, context, effects);
+    if card.view.device.profile == Profile::E1 {
+        // The next interval (D-129).
+        card.view.state.mismatch_since = context.policy.first_interval.map(|_| context.now);
+    }
+}
+
+/// The card has told all: what it did not report is emptied, or held.
+pub(super) fn conclude(
+    card: &mut Card,
+    pages: &mut Pages,
+    running: Resynchronisation,
+    context: Context<'_>,
+    effects: &mut Effects,
+) {
+    let (surplus, occupied) = surplus(card, pages, &running);
     let policy = context.policy;
     if surplus.len() > policy.hold_records && surplus.len() * 100 > occupied * policy.hold_percent {
         let text = format!("{} of {occupied} records would be emptied: waiting for a decision", surplus.len());

@@ -8,30 +8,36 @@ mod answers;
 mod asynchronous;
 mod backup;
 mod comparison;
+mod first;
+mod receipt;
+mod reply;
 mod restore_request;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod third;
 
 use std::time::Duration;
 
 pub use asynchronous::Countdown;
 pub use backup::refuse_for_now;
 use bytes::Bytes;
-pub use comparison::{check_mismatch, decide_held, mismatch_due};
+pub use comparison::{begin_resynchronisation, check_mismatch, decide_held, mismatch_due};
 use link::{
     first_octet::{FirstOctet, classify},
     message::{FileResult, Message},
     monitor::MonitorTable,
     reason::{self, Reason},
 };
+pub use receipt::{delivered, is_settled_by_receipt, receipt_pages};
+pub use reply::Reply;
 
 use super::{
     AccountState, Bearer, Card, Change, DeviceState, LastMessage, PageKey, Pages, Profile, RecordChange, Source,
 };
 use crate::{
     asynchronous::Spacing,
-    delivery::{Action, ActionId, Content, QueueEntry, RetryLadder, State},
+    delivery::{Acknowledgement, Action, ActionId, Content, QueueEntry, RetryLadder, State},
     identity::{IdGenerator, Msisdn, Timestamp},
     security::Stamp,
 };
@@ -53,6 +59,14 @@ pub struct Policy {
     /// [`Self::hold_records`], is held (D-112).
     pub hold_percent: usize,
     pub hold_records: usize,
+    /// What late messages of E3 are given before a mismatch counts (D-61).
+    pub third_grace: Duration,
+    /// Between two resynchronisations of an E1 card, which has no checksum to compare (D-129); a day is spread over it.
+    /// `None`: never by itself.
+    pub first_interval: Option<Duration>,
+    /// An E1 card that was silent for so long after a resynchronisation has told all: longer than its scan of 254 entries
+    /// and a repeat take.
+    pub first_quiet: Duration,
     pub ladder: RetryLadder,
     /// When a card is asked for its next blocks that leaves it to the centre (AS-V1-07).
     pub spacing: Spacing,
@@ -68,6 +82,9 @@ impl Default for Policy {
             resynchronisations_per_day: 3,
             hold_percent: 25,
             hold_records: 5,
+            third_grace: Duration::from_secs(30),
+            first_interval: Some(Duration::from_secs(7 * 24 * 3600)),
+            first_quiet: Duration::from_secs(30 * 60),
             ladder: RetryLadder::default(),
             spacing: Spacing::default(),
         }
@@ -98,15 +115,22 @@ pub struct Incoming {
 /// What the first look at a message gives.
 #[derive(Clone, Debug)]
 pub enum Parsed {
+    /// Of the second embodiment.
     Message(Message),
     /// Of the asynchronous mode, which every profile has (D-50).
     Asynchronous(link::asynchronous::Message),
-    /// Of the second embodiment or the asynchronous mode, but not decodable; or of a type that only the centre sends.
+    First(link::first::Message),
+    /// A backup of the first embodiment whose checksum is wrong, with the numbers of its entries as they came (D-24).
+    FirstDamaged {
+        record_numbers: Vec<u8>,
+    },
+    Third(link::third::Message),
+    /// Of one of the profiles, but not decodable; or of a type that only the centre sends.
     Malformed {
         reason: Reason,
         what: String,
     },
-    /// Another profile's message, or a reserved first octet (D-02, D-50).
+    /// No profile's message (D-02).
     Unsupported {
         first_octet: Option<u8>,
     },
@@ -151,29 +175,6 @@ pub struct Verdict {
     pub reply: Option<Reply>,
 }
 
-/// An error message (D-16).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
-    pub octets: Vec<u8>,
-    /// At most one a day and number (D-115).
-    pub once_a_day: bool,
-}
-
-impl Reply {
-    /// An error that concerns no record: `48 0000 0000 00`, result, reason.
-    #[must_use]
-    pub fn error(result: u8, reason: Reason, once_a_day: bool) -> Self {
-        let record = FileResult { df: 0, ef: 0, record_number: 0, result, reason: reason.code() };
-        Self { octets: Message::Error { records: vec![record] }.encode(), once_a_day }
-    }
-
-    /// What an unknown number gets (D-115), unless it sent an error itself.
-    #[must_use]
-    pub fn unknown_subscriber(octets: &[u8]) -> Option<Self> {
-        may_be_answered(octets).then(|| Self::error(reason::PERMANENT_FAILURE, Reason::UnknownSubscriber, true))
-    }
-}
-
 impl Verdict {
     fn stored() -> Self {
         Self { outcome: Outcome::Stored, reply: None }
@@ -184,7 +185,7 @@ impl Verdict {
     }
 }
 
-/// Classifies (SC-ID-02) and decodes with the monitor table that the card is known to have (SC-DB-07).
+/// Classifies (SC-ID-02) and decodes, with the monitor table that the card is known to have (SC-DB-07).
 #[must_use]
 pub fn parse(octets: &[u8], monitor: &MonitorTable) -> Parsed {
     let first_octet = octets.first().copied();
@@ -192,17 +193,30 @@ pub fn parse(octets: &[u8], monitor: &MonitorTable) -> Parsed {
         None => Parsed::Malformed { reason: Reason::Malformed, what: "the message is empty".to_owned() },
         Some(FirstOctet::SecondEmbodiment(_)) => match Message::decode(octets, monitor) {
             Ok(message) if is_from_card(&message) => Parsed::Message(message),
-            Ok(message) => Parsed::Malformed {
-                reason: Reason::Unsupported,
-                what: format!("{:?} is a message of the centre", message.message_type()),
-            },
+            Ok(message) => of_the_centre(format!("{:?}", message.message_type())),
             Err(malformed) => Parsed::Malformed { reason: malformed.reason(), what: malformed.to_string() },
         },
+        Some(FirstOctet::FirstEmbodiment(_)) => first::parse(octets),
+        Some(FirstOctet::ThirdEmbodiment(_)) => third::parse(octets),
         Some(FirstOctet::Asynchronous(_)) => match link::asynchronous::Message::decode(octets) {
             Ok(message) => Parsed::Asynchronous(message),
             Err(malformed) => Parsed::Malformed { reason: malformed.reason(), what: malformed.to_string() },
         },
         Some(_) => Parsed::Unsupported { first_octet },
+    }
+}
+
+fn of_the_centre(what: String) -> Parsed {
+    Parsed::Malformed { reason: Reason::Unsupported, what: format!("{what} is a message of the centre") }
+}
+
+/// The profile that sends messages like this one; `None`: every profile, or nobody (D-02, D-50).
+fn profile_of(octets: &[u8]) -> Option<Profile> {
+    match classify(*octets.first()?) {
+        FirstOctet::FirstEmbodiment(_) => Some(Profile::E1),
+        FirstOctet::SecondEmbodiment(_) => Some(Profile::E2),
+        FirstOctet::ThirdEmbodiment(_) => Some(Profile::E3),
+        _ => None,
     }
 }
 
@@ -225,6 +239,7 @@ fn is_from_card(message: &Message) -> bool {
 pub fn needs_open_actions(parsed: &Parsed, card: &Card) -> bool {
     is_answer(parsed)
         || matches!(parsed, Parsed::Message(Message::RestoreRequest { .. }) | Parsed::Asynchronous(_))
+        || matches!(parsed, Parsed::Third(link::third::Message::Control { .. }))
         || tables::is_unreadable(parsed, card)
 }
 
@@ -243,13 +258,14 @@ pub fn pages_needed(incoming: &Incoming, parsed: &Parsed, card: &Card, keys: &mu
     if let Parsed::Asynchronous(link::asynchronous::Message::Blocks { blocks, .. }) = parsed {
         asynchronous::pages_needed(blocks, &card.view, keys);
     }
-    let Parsed::Message(message) = parsed else { return };
-    match message {
-        Message::Backup { records, .. } => {
+    match parsed {
+        Parsed::Message(Message::Backup { records, .. }) => {
             backup::pages_needed(records, &card.view, &card.view.state.monitor, keys);
         }
-        Message::RestoreAcknowledgement { .. } => answers::pages_needed(card, keys),
-        Message::RestoreRequest { .. } => book_pages(&card.view, keys),
+        Parsed::Message(Message::RestoreAcknowledgement { .. }) => answers::pages_needed(card, keys),
+        Parsed::Message(Message::RestoreRequest { .. }) => book_pages(&card.view, keys),
+        Parsed::First(message) => first::pages_needed(message, &card.view, keys),
+        Parsed::Third(message) => third::pages_needed(message, &card.view, keys),
         _ => {}
     }
 }
@@ -276,9 +292,8 @@ pub fn apply(
     effects: &mut Effects,
 ) -> Verdict {
     if card.view.subscriber.state != AccountState::Active {
-        let reply = may_be_answered(&incoming.octets)
-            .then(|| Reply::error(reason::TEMPORARY_FAILURE, Reason::ServiceOff, true));
-        return Verdict::refused(Reason::ServiceOff, reply);
+        let reply = Reply::to(incoming, card, reason::TEMPORARY_FAILURE, Reason::ServiceOff);
+        return Verdict::refused(Reason::ServiceOff, reply.map(Reply::once_a_day));
     }
     let hash = hash(&incoming.octets, incoming.stamp.map(Stamp::reference).or(incoming.reference));
     if let Some(used) = used_before(incoming, hash, card, context, effects) {
@@ -302,40 +317,38 @@ pub fn apply(
         counted(incoming, card);
         return Verdict { outcome: Outcome::Duplicate, reply: None };
     }
-    let parsed = match parsed {
-        Parsed::Asynchronous(_) if !card.has_actions() => {
-            return Verdict { outcome: Outcome::LookCloser, reply: None };
-        }
-        Parsed::Asynchronous(message) => {
-            return asynchronous::apply(incoming, message, hash, card, pages, context, effects);
-        }
-        other => other,
-    };
+    if matches!(parsed, Parsed::Asynchronous(_)) && !card.has_actions() {
+        return Verdict { outcome: Outcome::LookCloser, reply: None };
+    }
     let parsed = match tables::choose(incoming, parsed, card) {
         tables::Choice::Read(parsed) => parsed,
         tables::Choice::LookCloser => return Verdict { outcome: Outcome::LookCloser, reply: None },
     };
     counted(incoming, card);
-    let message = match (parsed, card.view.device.profile) {
-        (Parsed::Message(message), Profile::E2) => message,
-        (Parsed::Malformed { reason, what }, Profile::E2) => return malformed(incoming, card, reason, what, effects),
-        (Parsed::Unsupported { first_octet }, _) => {
+    let profile = card.view.device.profile;
+    if let Some(other) = profile_of(&incoming.octets).filter(|other| *other != profile) {
+        let what = format!("a message of {other:?} from a device of {profile:?}");
+        return malformed(incoming, card, Reason::Unsupported, what, effects);
+    }
+    match parsed {
+        Parsed::Malformed { reason, what } => malformed(incoming, card, reason, what, effects),
+        Parsed::Unsupported { first_octet } => {
             let what = first_octet.map_or_else(String::new, |octet| format!("first octet {octet:02X}"));
-            return malformed(incoming, card, Reason::Unsupported, what, effects);
+            malformed(incoming, card, Reason::Unsupported, what, effects)
         }
-        (_, profile) => {
-            let what = format!("a message of E2 from a device of {profile:?}");
-            return malformed(incoming, card, Reason::Unsupported, what, effects);
+        Parsed::Asynchronous(message) => asynchronous::apply(incoming, message, hash, card, pages, context, effects),
+        Parsed::FirstDamaged { record_numbers } => first::damaged(incoming, card, &record_numbers, context, effects),
+        message @ (Parsed::Message(_) | Parsed::First(_) | Parsed::Third(_)) => {
+            accept(incoming, hash, message, card, pages, context, effects)
         }
-    };
-    accept(incoming, hash, message, card, pages, context, effects)
+    }
 }
 
 /// The message counts: what it does, and the journal row that records it (D-118).
 fn accept(
     incoming: &Incoming,
     hash: u64,
-    message: Message,
+    message: Parsed,
     card: &mut Card,
     pages: &mut Pages,
     context: Context<'_>,
@@ -345,12 +358,18 @@ fn accept(
     let mut answer = Bytes::new();
     let mut verdict = Verdict::stored();
     match message {
-        Message::Backup { records, checksum, refused } => answer = step.backup(records, checksum, refused),
-        Message::RestoreAcknowledgement { records } => step.restore_acknowledgement(&records),
-        Message::ConfigurationAcknowledgement { records } => step.configuration_acknowledgement(&records),
-        Message::RestoreRequest { ranges } => verdict.reply = step.restore_request(&ranges),
-        Message::Error { records } => step.card_error(&records),
-        // `parse` lets nothing else through.
+        Parsed::Message(Message::Backup { records, checksum, refused }) => {
+            answer = step.backup(records, checksum, refused);
+        }
+        Parsed::Message(Message::RestoreAcknowledgement { records }) => step.restore_acknowledgement(&records),
+        Parsed::Message(Message::ConfigurationAcknowledgement { records }) => {
+            step.configuration_acknowledgement(&records);
+        }
+        Parsed::Message(Message::RestoreRequest { ranges }) => verdict.reply = step.restore_request(&ranges),
+        Parsed::Message(Message::Error { records }) => step.card_error(&records),
+        Parsed::First(message) => answer = step.first(message),
+        Parsed::Third(message) => (answer, verdict.reply) = step.third(message),
+        // `apply` lets nothing else through.
         _ => {}
     }
     let Step { records, source, .. } = step;
@@ -455,7 +474,7 @@ fn order(action: Action, card: &mut Card, effects: &mut Effects) {
 /// A new backup acknowledgement, committed with the data and queued after it (SC-ID-07). It goes where the message came
 /// from: that way is open now.
 fn acknowledge(records: Bytes, incoming: &Incoming, card: &Card, context: Context<'_>, effects: &mut Effects) {
-    let content = Content::BackupAcknowledgement { records };
+    let content = Content::BackupAcknowledgement(Acknowledgement { profile: card.view.device.profile, records });
     let action = new_action(card, content, incoming.bearer, &incoming.trace, context);
     effects.to_queue.push(QueueEntry::of(&action));
     effects.new_actions.push(action);
@@ -537,17 +556,7 @@ fn malformed(incoming: &Incoming, card: &Card, reason: Reason, what: String, eff
         kind: "refused-message",
         text: format!("reason {:02X}: {what}", reason.code()),
     });
-    let reply = may_be_answered(&incoming.octets).then(|| Reply::error(reason::PERMANENT_FAILURE, reason, false));
-    Verdict::refused(reason, reply)
-}
-
-/// D-115: an error is never answered by an error.
-fn may_be_answered(octets: &[u8]) -> bool {
-    let is_error = |octet: &u8| {
-        matches!(classify(*octet), FirstOctet::SecondEmbodiment(pid) if pid.message_type == link::pid::MessageType::Error)
-            || matches!(octet, 0x07 | 0x84)
-    };
-    !octets.first().is_some_and(is_error)
+    Verdict::refused(reason, Reply::to(incoming, card, reason::PERMANENT_FAILURE, reason))
 }
 
 /// 64-bit FNV-1a of the application data (and the reference, if there is one), mixed at the end; never 0, which means no

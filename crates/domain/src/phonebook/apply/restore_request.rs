@@ -1,4 +1,4 @@
-//! A card asks for its data (D-15): the same restore as the operator's (SC-ID-16).
+//! A card asks for its data (D-15, of E3 by a Control message): the same restore as the operator's (SC-ID-16).
 
 use link::{
     message::RequestedRange,
@@ -21,10 +21,10 @@ impl Step<'_, '_> {
         let monitor = &self.card.view.state.monitor;
         let planned = restore::plan(Origin { book: &book, monitor }, &book, monitor, &selection(ranges));
         let records = match planned {
-            Ok(records) => records,
+            Ok(records) => restore::for_profile(self.card.view.device.profile, records),
             Err(error) => {
                 self.note("restore-request-refused", error.to_string());
-                return Some(Reply::error(reason::PERMANENT_FAILURE, Reason::RecordOutOfRange, false));
+                return Reply::to(self.incoming, self.card, reason::PERMANENT_FAILURE, Reason::RecordOutOfRange);
             }
         };
         if !records.iter().any(|record| record.progress == Progress::Open) {
@@ -39,10 +39,10 @@ impl Step<'_, '_> {
         }
         if open().count() >= OPEN_RESTORES_MAX {
             self.note("restore-request-refused", format!("{OPEN_RESTORES_MAX} restores are open"));
-            return Some(Reply::error(reason::TEMPORARY_FAILURE, Reason::Busy, false));
+            return Reply::to(self.incoming, self.card, reason::TEMPORARY_FAILURE, Reason::Busy);
         }
         let channel = self.card.view.channel();
-        let content = Content::Restore { records };
+        let content = restore::content(self.card.view.device.profile, &book, records);
         let action = new_action(self.card, content, channel, &self.incoming.trace, self.context);
         order(action, self.card, self.effects);
         None
@@ -51,7 +51,7 @@ impl Step<'_, '_> {
 
 fn restored(action: &Action) -> Option<&[RestoreRecord]> {
     match &action.content {
-        Content::Restore { records } => Some(records),
+        Content::Restore { records, .. } => Some(records),
         _ => None,
     }
 }

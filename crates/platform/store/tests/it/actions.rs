@@ -107,7 +107,10 @@ async fn what_is_due_is_found_oldest_first() {
             is_secured: false,
             traces: traces.clone(),
         };
-        let records = Some(Bytes::from_static(&[0, 1, 0]));
+        let records = Some(domain::delivery::Acknowledgement {
+            profile: domain::phonebook::Profile::E2,
+            records: Bytes::from_static(&[0, 1, 0]),
+        });
         assert_eq!(due, [queued(3, None), queued(2, records.clone())], "{}", store.name);
         let before = store.outbound.due(&fixtures::due(at(100), at(3), 10)).await.unwrap();
         assert_eq!(before.actions, [queued(2, records)], "made before");

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use domain::{
-    delivery::{Action, ActionId, Content, State},
+    delivery::{Acknowledgement, Action, ActionId, Content, State},
     identity::{DeviceId, DeviceKey, Msisdn, SubscriberId, Timestamp},
     phonebook::{
         AccountState, Bearer, Change, Device, DeviceState, DeviceView, EF_ADN, FilePath, Page, PageKey, Profile,
@@ -229,7 +229,14 @@ pub fn change(n: i64, id: i64, old: Option<&str>, new: Option<&str>) -> Change {
 }
 
 pub fn acknowledgement(n: i64, id: i64) -> Action {
-    action(n, id, Content::BackupAcknowledgement { records: Bytes::from_static(&[0, 1, 0]) })
+    action(
+        n,
+        id,
+        Content::BackupAcknowledgement(Acknowledgement {
+            profile: Profile::E2,
+            records: Bytes::from_static(&[0, 1, 0]),
+        }),
+    )
 }
 
 pub fn action(n: i64, id: i64, content: Content) -> Action {
@@ -257,7 +264,7 @@ pub fn due(due_before: Timestamp, created_before: Timestamp, rows_max: u32) -> D
 }
 
 pub fn restore(n: i64, id: i64) -> Action {
-    action(n, id, Content::Restore { records: vec![restore_record("Anna")] })
+    action(n, id, Content::Restore { records: vec![restore_record("Anna")], check_data: None })
 }
 
 pub fn restore_record(text: &str) -> domain::delivery::RestoreRecord {

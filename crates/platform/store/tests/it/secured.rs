@@ -110,7 +110,7 @@ async fn an_action_keeps_its_mark_and_the_janitor_finds_it() {
         store.inbound.commit(InboundCommit { states, new_actions, ..InboundCommit::default() }).await.unwrap();
         let read = store.application.action(key(1).subscriber, marked.id).await.unwrap();
         assert_eq!(read.as_ref(), Some(&marked), "{}", store.name);
-        assert!(matches!(&marked.content, Content::BackupAcknowledgement { records } if records.len() == 3));
+        assert!(matches!(&marked.content, Content::BackupAcknowledgement(it) if it.records.len() == 3));
         let page = store.outbound.due(&due(at(100), at(100), 10)).await.unwrap();
         let found: Vec<_> = page.actions.iter().map(|queued| (queued.id, queued.is_secured)).collect();
         assert_eq!(found, [(acknowledgement(1, 2).id, false), (marked.id, true)], "{}", store.name);

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use domain::{
-    delivery::{ActionId, Content, Progress, QueueEntry, RestoreRecord},
+    delivery::{Acknowledgement, ActionId, Content, Progress, QueueEntry, Request, RestoreRecord},
     identity::{DeviceId, DeviceKey, Msisdn, SubscriberId, Timestamp},
-    phonebook::{Bearer, DeviceState, FilePath, LastMessage, Page},
+    phonebook::{Bearer, DeviceState, FilePath, LastMessage, Page, Profile},
     security::{KeySource, KeyVersion, Level, Security, TAR_DOWN, TAR_UP},
     transfer::Session,
 };
@@ -20,13 +20,17 @@ fn data() -> Bytes {
     Bytes::from(hex(BOB))
 }
 
+fn acknowledgement(profile: Profile) -> Acknowledgement {
+    Acknowledgement { profile, records: Bytes::from_static(&[0, 1, 0]) }
+}
+
 fn queue_entries() -> Target {
     let entry = QueueEntry {
         device: DeviceKey { subscriber: SubscriberId(1), device: DeviceId(2) },
         action: ActionId(3),
         msisdn: Msisdn::parse("447700900123").expect("a number"),
         channel: Bearer::Sms,
-        acknowledgement: Some(Bytes::from_static(&[0, 1, 0])),
+        acknowledgement: Some(acknowledgement(Profile::E1)),
         is_secured: true,
         traces: vec![Bytes::from_static(&[7; 16]); 2],
     };
@@ -45,8 +49,10 @@ fn contents() -> Target {
         progress: Progress::Failed(4),
     };
     let contents = [
-        Content::BackupAcknowledgement { records: Bytes::from_static(&[0, 1, 0]) },
-        Content::Restore { records: vec![record.clone(); 3] },
+        Content::BackupAcknowledgement(acknowledgement(Profile::E2)),
+        Content::Restore { records: vec![record.clone(); 3], check_data: None },
+        Content::Restore { records: vec![record.clone()], check_data: Some(7) },
+        Content::Control { request: Request::Poll, progress: Progress::Open },
         Content::AddressableRestore { records: vec![record] },
     ];
     Target::new("action-content", contents.iter().map(Content::to_octets).collect(), |octets| {
@@ -69,6 +75,7 @@ fn states() -> Target {
         last_message: Some(LastMessage { hash: 1, at: Timestamp(2), answer: data() }),
         resynchronised: vec![Timestamp(3)],
         settings: [(4, Bytes::from_static(&[1]))].into(),
+        awaited_check_data: Some(9),
         ..DeviceState::default()
     };
     let generation = |version, source| KeyVersion::new(version, Algorithm::Aes128, source);

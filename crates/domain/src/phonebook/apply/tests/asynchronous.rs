@@ -40,7 +40,7 @@ impl Centre {
     fn launch_due(&mut self) -> Vec<u8> {
         self.now = self.card.open[0].due;
         let action = &mut self.card.open[0];
-        let message = build::next_message(&mut action.content, 140).expect("a message");
+        let message = build::next_message(&mut action.content, Profile::E2, 140).expect("a message");
         action.content.ladder(&self.policy.ladder).launched(action, None, self.now);
         if action.content.ends_by_leaving() {
             self.card.open.clear();

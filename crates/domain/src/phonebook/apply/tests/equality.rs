@@ -37,7 +37,13 @@ pub(super) fn restore_to(
         return;
     }
     let context = Context { now: centre.now, ids: &centre.ids, policy: &centre.policy };
-    let action = new_action(&centre.card, Content::Restore { records: plan }, Bearer::Sms, &Bytes::new(), context);
+    let action = new_action(
+        &centre.card,
+        Content::Restore { records: plan, check_data: None },
+        Bearer::Sms,
+        &Bytes::new(),
+        context,
+    );
     centre.card.open.push(action);
     while !centre.card.open.is_empty() {
         let message = Message::decode(&centre.launch(), &centre.card.view.state.monitor).unwrap();

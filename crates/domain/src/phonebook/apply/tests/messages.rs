@@ -20,6 +20,12 @@ fn a_suspended_subscriber_gets_an_error_only() {
     let unknown = Reply::unknown_subscriber(&[0x08, 0, 1]).unwrap();
     assert_eq!(unknown.octets, [0x48, 0, 0, 0, 0, 0, 2, 9]);
     assert_eq!(Reply::unknown_subscriber(&[0x48, 0, 0, 0, 0, 0, 2, 9]), None);
+    // In the layout that the number speaks.
+    assert_eq!(Reply::unknown_subscriber(&[0x01; 117]).unwrap().octets, [0x07, 0x01, 9]);
+    assert_eq!(Reply::unknown_subscriber(&[0x83, 1, 1]).unwrap().octets, [0x84, 1, 9]);
+    for error in [[0x07, 0x02, 0x08], [0x84, 1, 8]] {
+        assert_eq!(Reply::unknown_subscriber(&error), None);
+    }
     centre.card.view.subscriber.state = AccountState::Active;
     assert_eq!(centre.receive(&ModelCard::adn().backup(1, &adn("A"))).outcome, Outcome::Stored);
 }
@@ -62,7 +68,53 @@ fn every_kind_of_message_has_its_place() {
     check(&[0x48, 1], refused(Reason::Malformed));
 }
 
+/// D-50: a device has one profile, and what another one sends is refused in the layout of who sent it.
+#[test]
+fn a_message_of_another_profile_is_refused_in_its_own_layout() {
+    let first = link::first::Message::Backup { entries: Vec::new(), is_checked: false }.encode();
+    let of_profile = [
+        (Profile::E1, first, [0x07, 0x01, 0x0C].to_vec()),
+        (Profile::E2, ModelCard::adn().backup(1, &adn("A")), [0x48, 0, 0, 0, 0, 0, 2, 0x0C].to_vec()),
+        (Profile::E3, vec![0x81, 1, 1], [0x84, 1, 0x0C].to_vec()),
+    ];
+    for (profile, ..) in &of_profile {
+        let mut centre = Centre::of(*profile);
+        for (other, message, error) in &of_profile {
+            let verdict = centre.receive(message);
+            if other == profile {
+                assert_eq!(verdict, Verdict::stored());
+            } else {
+                assert_eq!(verdict.outcome, Outcome::Refused(Reason::Unsupported));
+                assert_eq!(verdict.reply.map(|reply| (reply.profile, reply.octets)), Some((*other, error.clone())));
+            }
+        }
+        // What no profile sends is answered in the card's.
+        let reply = centre.receive(&[0x60]).reply.unwrap();
+        assert_eq!(reply.profile, *profile);
+    }
+}
+
 proptest! {
+    #[test]
+    fn any_octets_are_survived_from_every_profile(messages in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..160), 1..20), heads in any::<bool>()) {
+        for (profile, firsts) in [(Profile::E1, [0x01, 0x07]), (Profile::E3, [0x81, 0x82])] {
+            let mut centre = Centre::of(profile);
+            restore_action(&mut centre, &restore::Selection::All);
+            for (at, message) in messages.iter().enumerate() {
+                let mut message = message.clone();
+                if let Some(first) = message.first_mut().filter(|_| heads) {
+                    *first = firsts[at % 2];
+                    for (place, octet) in message.iter_mut().skip(1).zip([1, 1]) {
+                        *place = octet;
+                    }
+                }
+                centre.receive(&message);
+                centre.pass(31);
+                centre.sweep();
+            }
+        }
+    }
+
     #[test]
     fn any_octets_are_survived(messages in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..160), 1..20), head in any::<u8>()) {
         let mut centre = Centre::adn();

@@ -4,10 +4,12 @@ mod asynchronous;
 mod backups;
 mod configurations;
 mod equality;
+mod first;
 mod messages;
 mod restores;
 mod resynchronisation;
 mod strange_answers;
+mod third;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -26,7 +28,7 @@ use super::*;
 use crate::{
     delivery::{ConfigurationItem, Progress, RestoreRecord, build},
     identity::{DeviceId, DeviceKey, SubscriberId},
-    phonebook::{Device, DeviceView, EF_ADN, FilePath, Page, Subscriber, history, restore},
+    phonebook::{Device, DeviceView, EF_ADN, FilePath, LateAnswers, Page, Subscriber, history, restore},
 };
 
 const KEY: DeviceKey = DeviceKey { subscriber: SubscriberId(1), device: DeviceId(2) };
@@ -91,6 +93,36 @@ impl Centre {
 
     fn adn() -> Self {
         Self::new(vec![row(0, 100, 0, 28)])
+    }
+
+    /// A card without a monitor table: EF_ADN, 100 entries of 28 octets.
+    fn of(profile: Profile) -> Self {
+        let mut centre = Self::adn();
+        centre.card.view.device.profile = profile;
+        centre
+    }
+
+    /// The network says that the last message of the head arrived.
+    fn receipt(&mut self) {
+        self.pass(1);
+        let open = self.card.open.clone();
+        let id = open.first().expect("an open action").id;
+        self.card = Card::new(self.card.view.clone());
+        self.card.set_actions(open);
+        let mut keys = Vec::new();
+        receipt_pages(&self.card, &mut keys);
+        let at = self.now;
+        self.step(keys, |card, pages, context, effects| delivered(card, pages, id, at, context, effects));
+    }
+
+    /// Customer service asks for a restore of this book.
+    fn restore(&mut self, book: &restore::Book, selection: &restore::Selection) {
+        let records = plan(self, book, &self.book(), selection);
+        let profile = self.card.view.device.profile;
+        let content = restore::content(profile, &self.book(), restore::for_profile(profile, records));
+        let context = Context { now: self.now, ids: &self.ids, policy: &self.policy };
+        let action = new_action(&self.card, content, Bearer::Sms, &Bytes::new(), context);
+        self.card.open.push(action);
     }
 
     fn pass(&mut self, seconds: u64) {
@@ -161,7 +193,10 @@ impl Centre {
         for action in effects.new_actions {
             assert_eq!(Content::from_octets(action.content.to_octets()).as_ref(), Ok(&action.content));
             match &action.content {
-                Content::BackupAcknowledgement { records } => self.acknowledgements.push(records.clone()),
+                Content::BackupAcknowledgement(Acknowledgement { profile, records }) => {
+                    assert_eq!(*profile, self.card.view.device.profile);
+                    self.acknowledgements.push(records.clone());
+                }
                 _ => assert!(self.card.open.contains(&action), "the next message of the batch would not see it"),
             }
         }
@@ -172,8 +207,9 @@ impl Centre {
 
     /// As the outbound side launches: the next message of the head.
     fn launch(&mut self) -> Vec<u8> {
+        let profile = self.card.view.device.profile;
         let action = self.card.open.first_mut().expect("an open action");
-        let message = build::next_message(&mut action.content, 140).expect("something to send");
+        let message = build::next_message(&mut action.content, profile, 140).expect("something to send");
         self.policy.ladder.launched(action, None, self.now);
         message
     }

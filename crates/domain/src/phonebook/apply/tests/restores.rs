@@ -6,7 +6,8 @@ pub(super) fn restore_action(centre: &mut Centre, selection: &restore::Selection
     let book = centre.book();
     let records = plan(centre, &book, &book, selection);
     let context = Context { now: centre.now, ids: &centre.ids, policy: &centre.policy };
-    let action = new_action(&centre.card, Content::Restore { records }, Bearer::Sms, &Bytes::new(), context);
+    let action =
+        new_action(&centre.card, Content::Restore { records, check_data: None }, Bearer::Sms, &Bytes::new(), context);
     centre.card.open.push(action);
 }
 
@@ -59,7 +60,8 @@ fn a_restore_acknowledgement_writes_the_book_and_a_refusal_is_reported() {
     let (book, past) = (centre.book(), history::as_of(&centre.book(), &centre.newest_first(), before));
     let records = plan(&centre, &past, &book, &restore::Selection::All);
     let context = Context { now: centre.now, ids: &centre.ids, policy: &centre.policy };
-    let action = new_action(&centre.card, Content::Restore { records }, Bearer::Sms, &Bytes::new(), context);
+    let action =
+        new_action(&centre.card, Content::Restore { records, check_data: None }, Bearer::Sms, &Bytes::new(), context);
     centre.card.open.push(action);
     centre.launch();
     centre.receive(&acknowledge_restore(&[(1, 0, 0)]));

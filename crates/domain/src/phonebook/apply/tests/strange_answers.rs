@@ -22,7 +22,7 @@ fn progresses(centre: &Centre) -> Vec<Progress> {
 fn a_record_of_a_row_that_the_card_does_not_have_ends_and_those_behind_it_go_again() {
     let mut centre = Centre::new(vec![row(0, 10, 0, 28), row(10, 10, 0, 28), row(20, 10, 0, 28)]);
     let records = vec![restore_of(0, 1, "A"), restore_of(1, 11, "B"), restore_of(1, 12, "C"), restore_of(2, 21, "D")];
-    order(&mut centre, Content::Restore { records });
+    order(&mut centre, Content::Restore { records, check_data: None });
     centre.launch();
     let answer = [0x20, 0x7F, 0x10, 0x6F, 0x3A, 1, 0, 0, 0, 0, 0, 0, 11, 2, 4];
     centre.receive(&answer);
@@ -38,7 +38,7 @@ fn a_record_of_a_row_that_the_card_does_not_have_ends_and_those_behind_it_go_aga
 fn only_what_was_launched_can_be_answered() {
     let mut centre = Centre::adn();
     let records = (1_u8..=6).map(|number| restore_of(0, number, "A")).collect();
-    order(&mut centre, Content::Restore { records });
+    order(&mut centre, Content::Restore { records, check_data: None });
     centre.launch();
     centre.receive(&acknowledge_restore(&[(5, 0, 0)]));
     assert_eq!((centre.kinds(), centre.record(5)), (vec!["unmatched-acknowledgement"], None));
@@ -67,7 +67,7 @@ fn rows_that_overlap_stay_equal_after_a_restore_by_one_of_them() {
     let mut new = adn("NEW").to_vec();
     new[16] = 0x55;
     let record = RestoreRecord { data: new.clone().into(), ..restore_of(0, 1, "") };
-    order(&mut centre, Content::Restore { records: vec![record] });
+    order(&mut centre, Content::Restore { records: vec![record], check_data: None });
     centre.launch();
     card.edit(1, &new.into());
     centre.receive(&acknowledge_restore(&[(1, 0, 0)]));
@@ -77,7 +77,7 @@ fn rows_that_overlap_stay_equal_after_a_restore_by_one_of_them() {
 #[test]
 fn a_record_refused_for_now_for_ever_waits_for_the_card_after_the_last_attempt() {
     let mut centre = Centre::adn();
-    order(&mut centre, Content::Restore { records: vec![restore_of(0, 1, "A")] });
+    order(&mut centre, Content::Restore { records: vec![restore_of(0, 1, "A")], check_data: None });
     for attempts in 0..12 {
         let action = &centre.card.open[0];
         assert_eq!((action.state, action.attempts), (State::Queued, attempts));
@@ -144,14 +144,14 @@ fn a_card_that_asks_again_and_again_does_not_fill_the_table() {
 #[test]
 fn a_late_answer_does_not_complete_the_next_action() {
     let mut centre = Centre::adn();
-    order(&mut centre, Content::Restore { records: vec![restore_of(0, 1, "A")] });
+    order(&mut centre, Content::Restore { records: vec![restore_of(0, 1, "A")], check_data: None });
     centre.launch();
     centre.pass(300);
     centre.policy.ladder.overdue(&mut centre.card.open[0], "silence", centre.now);
     centre.launch();
     let answer = acknowledge_restore(&[(1, 0, 0)]);
     centre.receive(&answer);
-    order(&mut centre, Content::Restore { records: vec![restore_of(0, 1, "B")] });
+    order(&mut centre, Content::Restore { records: vec![restore_of(0, 1, "B")], check_data: None });
     centre.launch();
     // Another message in between: it is not the last one any more.
     centre.receive(&ModelCard::adn().backup(9, &adn("C")));
