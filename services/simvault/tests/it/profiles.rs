@@ -6,7 +6,7 @@ use loadtest::{
     fleet::Phone,
     smsc::{Faults, Leg},
 };
-use mobile::{Bearer, Profile};
+use mobile::{Bearer, Input, Profile};
 use proto::centre::{RecordRange, restore_request::Selection};
 
 use crate::rig::{Rig, delete, held, msisdn, until, write};
@@ -168,6 +168,40 @@ async fn a_resynchronisation_makes_the_book_the_cards_again() {
         assert_eq!(rig.control(&phone, "resynchronise").await.r#type, "control");
         until("the book is whole again", async || rig.book(&msisdn(number)).await == expected).await;
         assert_eq!(held(&phone), expected);
+    }
+    rig.stop().await;
+}
+
+/// Covers: S3-RS-01
+#[tokio::test]
+async fn an_e3_card_asks_for_its_data_and_gets_it_without_an_echo() {
+    let rig = Rig::start().await;
+    for (number, bearer) in [(340, Bearer::Sms), (341, Bearer::Ip)] {
+        let phone = rig.phone_of(third(), number, bearer).await;
+        for record in 1..=12 {
+            write(&phone, record, &format!("Person {record}"));
+        }
+        rig.settled(&phone).await;
+        let expected = held(&phone);
+        let asked = match bearer {
+            // A card like the old one, but blank, that nobody told the centre about.
+            Bearer::Sms => rig.switch_on(number, crate::rig::card_of(third(), bearer)),
+            // The counters of the link are in the card (D-114), so by IP it is the same one.
+            Bearer::Ip => phone,
+        };
+        let since = now();
+        asked.with(|station| station.handle_input(Input::MenuSelection(1), Duration::ZERO));
+        until("the restore is over", async || {
+            let actions = rig.actions(&msisdn(number), false).await;
+            actions.iter().any(|action| action.r#type == "restore" && action.state == "done")
+        })
+        .await;
+        until("the card has its data", async || held(&asked) == expected).await;
+        assert_eq!(asked.with(|station| station.statistics()).records_restored, 12);
+        rig.settled(&asked).await;
+        assert_eq!(rig.book(&msisdn(number)).await, expected);
+        let (messages, octets) = longest_since(&rig, &msisdn(number), since);
+        assert!(messages == 1 && octets <= 3, "the request alone: {messages} messages of up to {octets} octets");
     }
     rig.stop().await;
 }
