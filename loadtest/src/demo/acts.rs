@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use mobile::Bearer;
+use mobile::{Bearer, Profile};
 use proto::centre::{
     self, accounts_client::AccountsClient, commands_client::CommandsClient, phonebooks_client::PhonebooksClient,
     restore_request::Selection,
@@ -16,9 +16,9 @@ use proto::centre::{
 use tonic::transport::{Channel, Endpoint};
 
 use super::{
-    CARD_EXTENSIONS, CARD_RECORDS, DemoOptions, Phones,
+    CARD_EXTENSIONS, CARD_RECORDS, DemoOptions, Phones, bearer,
     books::{Books, CardBook, Records},
-    card,
+    card, profile, profile_name,
     progress::Progress,
 };
 use crate::{
@@ -90,7 +90,7 @@ impl Stage {
             self.client.accounts.create_accounts(request).await?;
         }
         for (at, subscription) in (0_u32..).zip(subscriptions) {
-            let station = card(&self.number, bearer(at));
+            let station = card(&self.number, at);
             self.phones.push(self.fleet.add(subscription, station));
         }
         Ok(())
@@ -150,10 +150,10 @@ impl Stage {
         (books, i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
     }
 
-    /// Which cards are lost, evenly over both bearers.
+    /// Which cards are lost, evenly over both bearers and all profiles.
     pub fn lost(&self) -> Vec<usize> {
         let every = (100 / self.options.lost_percent.clamp(1, 100)) as usize;
-        // A step that is odd meets both bearers.
+        // A step that is odd meets both bearers, and all profiles.
         (0..self.phones.len()).step_by(every | 1).collect()
     }
 
@@ -173,7 +173,7 @@ impl Stage {
                 ..centre::ReplaceCardRequest::default()
             };
             self.client.accounts.replace_card(request).await.with_context(|| format!("card {at}"))?;
-            let blank = card(&self.number, bearer(index));
+            let blank = card(&self.number, index);
             let phone = self.fleet.add(subscription, blank);
             if let Some(place) = self.phones.get_mut(at) {
                 self.gone.push((at, std::mem::replace(place, phone)));
@@ -304,26 +304,29 @@ fn new_account(at: u32, subscription: &Subscription) -> centre::NewAccount {
         data_offset: 0,
         data_octets,
     };
+    let profile = profile(at);
+    let mut monitor = vec![row(0, 0x6F3A, CARD_RECORDS, 28)];
+    if profile == Profile::Second {
+        monitor.push(row(1, 0x6F4A, CARD_EXTENSIONS, 13));
+    }
     centre::NewAccount {
         msisdn: subscription.msisdn.clone(),
         name: format!("Subscriber {at}"),
         iccid: iccid(at),
-        profile: "E2".to_owned(),
+        profile: profile_name(&profile).to_owned(),
         bearer: bearer_name(at).to_owned(),
         ip_key: subscription.ip_key.clone().into(),
-        monitor: vec![row(0, 0x6F3A, CARD_RECORDS, 28), row(1, 0x6F4A, CARD_EXTENSIONS, 13)],
+        monitor,
         personalised: true,
         ..Default::default()
     }
 }
 
-/// Half of the cards on SMS, half on IP.
-pub fn bearer(at: u32) -> Bearer {
-    if at.is_multiple_of(2) { Bearer::Sms } else { Bearer::Ip }
-}
-
 fn bearer_name(at: u32) -> &'static str {
-    if at.is_multiple_of(2) { "sms" } else { "ip" }
+    match bearer(at) {
+        Bearer::Sms => "sms",
+        Bearer::Ip => "ip",
+    }
 }
 
 fn iccid(at: u32) -> String {

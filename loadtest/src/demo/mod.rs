@@ -12,7 +12,10 @@ mod report;
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use anyhow::Context;
-use mobile::{Bearer, Station, StationConfig};
+use mobile::{
+    Bearer, Profile, Station, StationConfig,
+    applet::{first, third},
+};
 use tokio::sync::mpsc;
 
 pub use report::Report;
@@ -142,15 +145,42 @@ pub fn certificates() -> Certificates {
     }
 }
 
-/// A card of the demonstration: 14 octets of name, 110 records, 20 more for long numbers.
-fn card(centre_number: &str, bearer: Bearer) -> Station {
+/// A card of the demonstration: 14 octets of name, 110 records. The second embodiment has 30 more for long numbers; the
+/// others back up EF_ADN only.
+fn card(centre_number: &str, at: u32) -> Station {
+    let profile = profile(at);
     Station::new(StationConfig {
         centre_isdn: centre_number.to_owned(),
-        bearer,
+        bearer: bearer(at),
         adn_records: CARD_RECORDS,
-        ext1_records: CARD_EXTENSIONS,
+        ext1_records: if profile == Profile::Second { CARD_EXTENSIONS } else { 0 },
+        profile,
         ..StationConfig::default()
     })
+}
+
+/// Half of the cards on SMS, half on IP.
+fn bearer(at: u32) -> Bearer {
+    if at.is_multiple_of(2) { Bearer::Sms } else { Bearer::Ip }
+}
+
+/// Of the cards of each bearer half are of the second embodiment, a quarter of the first, a quarter of the third.
+fn profile(at: u32) -> Profile {
+    match at / 2 % 4 {
+        // A scan of one entry per poll: a pass over the card at the usual 5 s takes nine minutes of its clock.
+        2 => Profile::First(first::Settings { poll_seconds: 2, ..first::Settings::default() }),
+        3 => Profile::Third(third::Settings::default()),
+        _ => Profile::Second,
+    }
+}
+
+/// What the centre and people call it (D-50).
+fn profile_name(profile: &Profile) -> &'static str {
+    match profile {
+        Profile::First(_) => "E1",
+        Profile::Second => "E2",
+        Profile::Third(_) => "E3",
+    }
 }
 
 const CARD_RECORDS: u8 = 110;

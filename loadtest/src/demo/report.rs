@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use super::acts::{Compared, Stage, bearer};
+use mobile::{Bearer, Statistics};
+
+use super::{
+    acts::{Compared, Stage},
+    bearer, profile, profile_name,
+};
 use crate::{
     demo::books::CardBook,
     smsc::SmscHandle,
@@ -20,22 +25,13 @@ pub struct Report {
 impl Report {
     pub fn new(stage: &Stage, smsc: &SmscHandle, compared: &Compared, restored: usize, took: Duration) -> Self {
         // In: to the centre; out: to cards. Lost cards had their part in it, so what they did is counted.
-        let mut books =
-            Table::new(&["bearer", "books", "records", "changes stored", "restored", "messages in", "messages out"]);
-        for (name, wanted) in [("SMS", mobile::Bearer::Sms), ("IP", mobile::Bearer::Ip)] {
-            let is_wanted = |at: usize| u32::try_from(at).is_ok_and(|at| bearer(at) == wanted);
-            let phones: Vec<_> = stage.phones.iter().enumerate().filter(|(at, _)| is_wanted(*at)).collect();
-            let records: usize = phones.iter().map(|(_, phone)| phone.with(CardBook::read).len()).sum();
-            let sum = |value| thousands(stage.sum(is_wanted, value));
-            books.row([
-                name.to_owned(),
-                thousands(phones.len() as u64),
-                thousands(records as u64),
-                sum(|statistics| statistics.records_backed_up),
-                sum(|statistics| statistics.records_restored),
-                sum(|statistics| statistics.sms_sent + statistics.ip_sent),
-                sum(|statistics| statistics.sms_received + statistics.ip_received),
-            ]);
+        let mut books = Table::new(&COLUMNS);
+        for name in ["E1", "E2", "E3"] {
+            for wanted in [Bearer::Sms, Bearer::Ip] {
+                if let Some(row) = row(stage, name, wanted) {
+                    books.row(row);
+                }
+            }
         }
         let counters = smsc.counters();
         let mut latencies = stage.fleet.latencies();
@@ -59,6 +55,36 @@ impl Report {
     pub fn is_identical(&self) -> bool {
         self.identical == self.cards && self.cards > 0
     }
+}
+
+const COLUMNS: [&str; 8] =
+    ["profile", "books", "records", "changes stored", "restored", "messages in", "a book", "messages out"];
+
+/// The cards of one profile on one bearer; `None`: there are none.
+fn row(stage: &Stage, name: &str, wanted: Bearer) -> Option<[String; COLUMNS.len()]> {
+    let is_wanted =
+        |at: usize| u32::try_from(at).is_ok_and(|at| bearer(at) == wanted && profile_name(&profile(at)) == name);
+    let phones: Vec<_> = stage.phones.iter().enumerate().filter(|(at, _)| is_wanted(*at)).collect();
+    if phones.is_empty() {
+        return None;
+    }
+    let records: usize = phones.iter().map(|(_, phone)| phone.with(CardBook::read).len()).sum();
+    let sum = |value: fn(&Statistics) -> u64| stage.sum(is_wanted, value);
+    let messages_in = sum(|statistics| statistics.sms_sent + statistics.ip_sent);
+    let bearer = match wanted {
+        Bearer::Sms => "SMS",
+        Bearer::Ip => "IP",
+    };
+    Some([
+        format!("{name} on {bearer}"),
+        thousands(phones.len() as u64),
+        thousands(records as u64),
+        thousands(sum(|statistics| statistics.records_backed_up)),
+        thousands(sum(|statistics| statistics.records_restored)),
+        thousands(messages_in),
+        thousands(messages_in / (phones.len() as u64).max(1)),
+        thousands(sum(|statistics| statistics.sms_received + statistics.ip_received)),
+    ])
 }
 
 /// Differing cards that are named.
