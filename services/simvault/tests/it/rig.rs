@@ -146,10 +146,15 @@ impl Rig {
         let sent = self.to_phones.lock().expect("messages");
         for message in sent.iter() {
             assert!(message.payload.len() <= 140, "one SM holds 140 octets");
-            // Of the first and the third embodiment, if it is no secured packet.
-            let others = |first: &u8| !message.user_data_header && !(0x08..=0x5F).contains(first);
-            let protocol_id = if message.payload.first().is_some_and(others) { 0x00 } else { 0x7F };
-            assert_eq!((message.data_coding, message.protocol_id), (0xF6, protocol_id), "8 bit, class 2 (D-59)");
+            // What a message of every profile travels as is its device's.
+            let protocol_ids: &[u8] = match message.payload.first() {
+                _ if message.user_data_header => &[0x7F],
+                Some(0x01..=0x07 | 0x80..=0x87) => &[0x00],
+                Some(0xA0..=0xA7) => &[0x00, 0x7F],
+                _ => &[0x7F],
+            };
+            assert_eq!(message.data_coding, 0xF6, "8 bit, class 2 (D-59)");
+            assert!(protocol_ids.contains(&message.protocol_id), "TP-PID {:02X} (D-59)", message.protocol_id);
             // A header is that of a secured packet, alone or in two parts.
             let is_packet = matches!(
                 message.payload[..],
