@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use mobile::{Bearer, Profile};
+use mobile::{Bearer, Contact, Profile};
 use proto::centre::{
     self, accounts_client::AccountsClient, commands_client::CommandsClient, phonebooks_client::PhonebooksClient,
     restore_request::Selection,
@@ -29,6 +29,8 @@ use crate::{
 
 /// Accounts in one call.
 const ACCOUNTS_PER_CALL: usize = 200;
+/// Digits of a number that EF_ADN itself holds.
+const ADN_DIGITS: usize = 20;
 /// An act that moves nothing for this long has failed.
 const PATIENCE: Duration = Duration::from_secs(45);
 
@@ -105,8 +107,7 @@ impl Stage {
                 (1..=count).chain((0..second_thoughts).map(|_| 1 + self.people.below(count)).collect::<Vec<_>>());
             for place in places {
                 let contact = self.people.contact();
-                // A card that is full of long numbers: this person is not written down.
-                phone.with(|station| station.write_contact(octet(place), &contact)).ok();
+                write(phone, octet(place), &contact);
             }
         }
     }
@@ -276,9 +277,20 @@ pub fn edit_one(people: &mut People, phone: &Phone) {
         phone.with(|station| station.delete_contact(record));
     } else {
         let contact = people.contact();
-        // A card that is full of long numbers: this person is not written down.
-        phone.with(|station| station.write_contact(record, &contact)).ok();
+        write(phone, record, &contact);
     }
+}
+
+/// Whoever does not fit is not written down: the card is full of long numbers, or its applet backs up EF_ADN only, so that
+/// its owner keeps to numbers that need no second record.
+fn write(phone: &Phone, record: u8, contact: &Contact) {
+    let is_long = contact.number.chars().filter(char::is_ascii_digit).count() > ADN_DIGITS;
+    phone.with(|station| {
+        let takes_long = station.first().is_none() && station.third().is_none();
+        if takes_long || !is_long {
+            station.write_contact(record, contact).ok();
+        }
+    });
 }
 
 /// How many records differ, and the first of them.
