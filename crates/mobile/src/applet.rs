@@ -1,7 +1,7 @@
 //! The backup applets that a card may have: one for each profile of the mobile side (G-12).
 //!
 //! [`first`], [`second`] and [`third`] are the embodiments; [`CardApplet`] is whichever the card has, or the place where one
-//! is installed over the air. The first and the third share `carrier` (the way out) and `inbox` (EF_SMS, the way in).
+//! is installed over the air. All share `carrier` (the way out), the first and the third also `inbox` (EF_SMS, the way in).
 
 pub mod asynchronous;
 mod carrier;

@@ -1,4 +1,4 @@
-//! How messages of the first and third embodiment leave the card: one short message at a time, or payloads for the IP link.
+//! How messages of every embodiment leave the card: one short message at a time, or payloads for the IP link.
 //!
 //! Holds what is gone after a reset; the applet keeps in EEPROM what must leave, until it is reported as sent.
 
@@ -60,7 +60,15 @@ impl<P> Carrier<P> {
         matches!(self.sending, Sending::Nothing) && self.ip_out.len() < IP_OUT_MAX
     }
 
-    /// Whether anything has not left yet.
+    /// What the short message is for that is on its way to the phone, or that the phone has not reported on.
+    pub fn sending(&self) -> Option<&P> {
+        match &self.sending {
+            Sending::Nothing => None,
+            Sending::Queued(purpose) | Sending::Given(purpose) => Some(purpose),
+        }
+    }
+
+    /// Whether all has left.
     pub fn is_idle(&self) -> bool {
         matches!(self.sending, Sending::Nothing) && self.ip_out.is_empty()
     }
@@ -70,10 +78,13 @@ impl<P> Carrier<P> {
         self.commands.push_back(command);
     }
 
-    /// Hands a message over; ask [`Self::is_free`] first. On IP, and when it cannot be sent at all, the report is there at
-    /// once, otherwise it comes by [`Self::terminal_response`].
+    /// Hands a message over; not while another is [`Self::sending`]. On IP, and when it cannot be sent at all, the report is
+    /// there at once, otherwise it comes by [`Self::terminal_response`].
     pub fn send(&mut self, payload: Vec<u8>, purpose: P, route: &Route) -> Option<Report<P>> {
         if route.bearer == Bearer::Ip {
+            if self.ip_out.len() >= IP_OUT_MAX {
+                return Some(Report { purpose, fate: Fate::Failed });
+            }
             self.ip_out.push_back(payload.into());
             return Some(Report { purpose, fate: Fate::Sent });
         }

@@ -94,7 +94,7 @@ impl BackupApplet {
             // It is none of the two usual ones: whoever needs one of those asks for it.
             self.interval_asked = None;
         }
-        self.commands.push_back(command);
+        self.carrier.command(command);
     }
 
     /// The record is as it is sent: no row over it is changed any more.
@@ -145,11 +145,11 @@ impl BackupApplet {
         }
         if settings.hours == 0 {
             let action = TimerAction::Deactivate;
-            self.commands.push_back(ProactiveCommand::TimerManagement { timer_id: TIMER_BACKUP, action });
+            self.carrier.command(ProactiveCommand::TimerManagement { timer_id: TIMER_BACKUP, action });
         }
         for act in backup_timer(settings) {
             if let Act::Command(command) = act {
-                self.commands.push_back(command);
+                self.carrier.command(command);
             }
         }
     }

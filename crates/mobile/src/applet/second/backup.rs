@@ -12,7 +12,7 @@ use link::{
 use uicc::files::{FileSystem, Path};
 
 use super::{
-    BackupApplet, Purpose, Sending,
+    BackupApplet, Purpose,
     memory::{Cause, EVENTS_MAX, Event, Key, Scan},
 };
 
@@ -108,7 +108,7 @@ impl BackupApplet {
         if cause == Cause::Change && !self.differs(key, &data) {
             return true;
         }
-        if matches!(self.sending, Sending::Queued(Purpose::Backup(_)) | Sending::Given(Purpose::Backup(_))) {
+        if matches!(self.carrier.sending(), Some(Purpose::Backup(_))) {
             return false;
         }
         let has_place = self.eeprom.outbound.contains(&key) || self.fits(files, key, &data);
@@ -209,7 +209,7 @@ impl BackupApplet {
             return false;
         }
         self.eeprom.counter = self.eeprom.counter.saturating_add(1);
-        if self.eeprom.counter < self.eeprom.configuration.retry_preset || self.is_sending() {
+        if self.eeprom.counter < self.eeprom.configuration.retry_preset || self.carrier.sending().is_some() {
             return false;
         }
         let Some((payload, sent)) = self.build_backup(files) else { return false };

@@ -11,7 +11,7 @@ mod incoming;
 pub mod memory;
 mod work;
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use link::{
@@ -20,14 +20,16 @@ use link::{
     message::Message,
     monitor::{MonitorRow, MonitorTable},
 };
-use sms::{DataCoding, ProtocolId, Submit, UserData, ValidityPeriod};
 use uicc::{
     applet::Applet,
     files::{EF_ADN, EF_EXT1, FileSystem, Path},
     proactive::{ProactiveCommand, TerminalResponse},
 };
 
-use super::asynchronous::{Act, Choice};
+use super::{
+    asynchronous::{Act, Choice},
+    carrier::{Carrier, Fate, Report},
+};
 use crate::guard::Limits;
 use memory::{Configuration, ERRORS_MAX, Eeprom, Flight, Results, Route};
 
@@ -38,31 +40,15 @@ pub const MENU_BACKUP: u8 = 2;
 pub const MENU_BACKUP_ASK: u8 = 3;
 pub const MENU_BACKUP_NORMAL: u8 = 4;
 pub const MENU_BACKUP_ASYNCHRONOUS: u8 = 5;
-/// IP payloads that wait for the phone.
-const IP_OUT_MAX: usize = 8;
 
 /// The applet on the card.
 #[derive(Clone, Debug)]
 pub struct BackupApplet {
     eeprom: Eeprom,
-    commands: VecDeque<ProactiveCommand>,
-    sending: Sending,
+    carrier: Carrier<Purpose>,
     /// Seconds of the POLL INTERVAL asked for last; `None` when the phone did not carry it out.
     interval_asked: Option<u8>,
-    ip_out: VecDeque<Bytes>,
-    message_reference: u8,
     limits: Limits,
-}
-
-/// The short message on its way to the phone: one at a time.
-#[derive(Clone, Debug, Default)]
-enum Sending {
-    #[default]
-    Nothing,
-    /// Among the commands.
-    Queued(Purpose),
-    /// The phone has it and has not reported on it.
-    Given(Purpose),
 }
 
 /// What a message that is being sent carries, so that its success can be noted.
@@ -89,15 +75,7 @@ impl BackupApplet {
     /// A card that has been used, after power-on.
     #[must_use]
     pub fn with_eeprom(eeprom: Eeprom) -> Self {
-        let mut applet = Self {
-            eeprom,
-            commands: VecDeque::new(),
-            sending: Sending::Nothing,
-            interval_asked: None,
-            ip_out: VecDeque::new(),
-            message_reference: 0,
-            limits: Limits::default(),
-        };
+        let mut applet = Self { eeprom, carrier: Carrier::new(), interval_asked: None, limits: Limits::default() };
         applet.start();
         applet
     }
@@ -120,12 +98,12 @@ impl BackupApplet {
         let awaited = eeprom.in_flight.iter().any(|each| !matches!(each.state, Flight::Settled { .. }));
         let backup = awaited || !(eeprom.events.is_empty() && eeprom.scans.is_empty() && eeprom.outbound.is_empty());
         (backup && eeprom.configuration.service_on)
-            || !(eeprom.inbound.is_empty() && eeprom.errors.is_empty() && self.ip_out.is_empty())
+            || !(eeprom.inbound.is_empty() && eeprom.errors.is_empty())
             || eeprom.job.is_some()
             || eeprom.acknowledgement_flag()
             || eeprom.restore_requested
             || (eeprom.asynchronous.is_open() && eeprom.configuration.service_on)
-            || self.is_sending()
+            || !self.carrier.is_idle()
     }
 
     /// After power-on: the menu, and the poll interval that the state asks for.
@@ -138,12 +116,12 @@ impl BackupApplet {
             (MENU_BACKUP_ASYNCHRONOUS, "Back up with pauses"),
         ];
         let items = items.map(|(item, text)| (item, text.to_owned())).to_vec();
-        self.commands.push_back(ProactiveCommand::SetUpMenu { title: "Backup".to_owned(), items });
+        self.carrier.command(ProactiveCommand::SetUpMenu { title: "Backup".to_owned(), items });
         self.ask_interval(self.eeprom.job.is_some());
         let settings = self.eeprom.configuration.asynchronous;
         for act in self.eeprom.asynchronous.power_on(&settings) {
             if let Act::Command(command) = act {
-                self.commands.push_back(command);
+                self.carrier.command(command);
             }
         }
     }
@@ -153,7 +131,7 @@ impl BackupApplet {
         let configuration = &self.eeprom.configuration;
         let seconds = if fast { configuration.fast_seconds } else { configuration.normal_seconds };
         self.interval_asked = Some(seconds);
-        self.commands.push_back(ProactiveCommand::PollInterval(Duration::from_secs(seconds.into())));
+        self.carrier.command(ProactiveCommand::PollInterval(Duration::from_secs(seconds.into())));
     }
 
     fn route(&self) -> Route {
@@ -180,12 +158,8 @@ impl BackupApplet {
         self.run_asynchronous(files);
     }
 
-    fn is_sending(&self) -> bool {
-        !matches!(self.sending, Sending::Nothing)
-    }
-
     fn may_send(&self) -> bool {
-        !self.is_sending() && self.eeprom.pause == 0
+        self.carrier.sending().is_none() && self.eeprom.pause == 0
     }
 
     /// S2-ER-01: error records go out as an outgoing message.
@@ -245,40 +219,9 @@ impl BackupApplet {
 
     /// Hands a message to the phone: SEND SHORT MESSAGE, or a payload for the IP link (S2-BK-11).
     fn transmit(&mut self, payload: Vec<u8>, purpose: Purpose, route: &Route) {
-        if route.bearer == Bearer::Ip {
-            if self.ip_out.len() >= IP_OUT_MAX {
-                self.sent(purpose, false);
-                return;
-            }
-            self.ip_out.push_back(payload.into());
-            self.sent(purpose, true);
-            return;
+        if let Some(Report { purpose, fate }) = self.carrier.send(payload, purpose, route) {
+            self.sent(purpose, fate == Fate::Sent);
         }
-        let Some(tpdu) = self.submit(&payload, route) else {
-            self.sent(purpose, false);
-            return;
-        };
-        self.sending = Sending::Queued(purpose);
-        self.commands.push_back(ProactiveCommand::SendShortMessage { alpha: None, tpdu });
-    }
-
-    /// SMS-SUBMIT to the configured centre; `None` without an address.
-    fn submit(&mut self, payload: &[u8], route: &Route) -> Option<Vec<u8>> {
-        let destination = route.destination()?;
-        let user_data = UserData::from_octets(payload).ok()?;
-        self.message_reference = self.message_reference.wrapping_add(1);
-        let submit = Submit {
-            reject_duplicates: false,
-            reply_path: false,
-            status_report_request: false,
-            message_reference: self.message_reference,
-            destination,
-            protocol_id: ProtocolId(0),
-            data_coding: DataCoding(0xF5),
-            validity_period: Some(ValidityPeriod::relative_at_least(Duration::from_secs(86_400))),
-            user_data,
-        };
-        Some(submit.encode())
     }
 
     /// The phone's report on a message: done with it, or again after another retry interval (S2-BK-10).
@@ -362,34 +305,23 @@ impl Applet for BackupApplet {
     }
 
     fn next_command(&mut self, _files: &mut FileSystem) -> Option<ProactiveCommand> {
-        let command = self.commands.pop_front()?;
-        if let ProactiveCommand::SendShortMessage { .. } = command {
-            self.sending = match std::mem::take(&mut self.sending) {
-                Sending::Queued(purpose) => Sending::Given(purpose),
-                other => other,
-            };
-        }
-        Some(command)
+        self.carrier.next_command()
     }
 
     fn terminal_response(&mut self, files: &mut FileSystem, response: &TerminalResponse) {
         if self.asynchronous_response(files, response) {
             return;
         }
-        match std::mem::take(&mut self.sending) {
-            Sending::Given(purpose) => {
-                let is_blocks = matches!(purpose, Purpose::Blocks);
-                self.sent(purpose, response.is_success());
-                // In normal mode one message follows the other.
-                if is_blocks {
-                    self.run_asynchronous(files);
-                }
-            }
-            other => {
-                self.sending = other;
-                // Which command it was does not matter: asking for an interval twice does no harm.
-                self.interval_asked = self.interval_asked.filter(|_| response.is_success());
-            }
+        let Some(Report { purpose, fate }) = self.carrier.terminal_response(response) else {
+            // Which command it was does not matter: asking for an interval twice does no harm.
+            self.interval_asked = self.interval_asked.filter(|_| response.is_success());
+            return;
+        };
+        let is_blocks = matches!(purpose, Purpose::Blocks);
+        self.sent(purpose, fate == Fate::Sent);
+        // In normal mode one message follows the other.
+        if is_blocks {
+            self.run_asynchronous(files);
         }
     }
 
@@ -399,14 +331,12 @@ impl Applet for BackupApplet {
     }
 
     fn next_ip_payload(&mut self) -> Option<Bytes> {
-        self.ip_out.pop_front()
+        self.carrier.next_ip_payload()
     }
 
     fn reset(&mut self, _files: &mut FileSystem) {
-        self.commands.clear();
-        self.sending = Sending::Nothing;
+        self.carrier.reset();
         self.interval_asked = None;
-        self.ip_out.clear();
         self.start();
     }
 }

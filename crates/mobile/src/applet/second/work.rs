@@ -83,7 +83,7 @@ impl BackupApplet {
         paths.sort_unstable();
         paths.dedup();
         if !paths.is_empty() {
-            self.commands.push_back(ProactiveCommand::Refresh { qualifier: REFRESH_FILE_CHANGE, files: paths });
+            self.carrier.command(ProactiveCommand::Refresh { qualifier: REFRESH_FILE_CHANGE, files: paths });
         }
     }
 
