@@ -5,11 +5,15 @@ use link::{
     message::{MalformedMessage, Message, PartialChecksum, RefusedTail},
     monitor::{MonitorRow, MonitorTable},
     reason::Reason,
-    record::{NotAdded, Record},
+    record::Record,
 };
 use proptest::{collection::vec, prelude::*};
 
-use crate::{ADN_ROW, hex, monitor, monitor_of, record};
+use crate::{
+    ADN_ROW,
+    builders::{CompactBackup, CompactRestore, check_round_trip},
+    hex, monitor, monitor_of, record,
+};
 
 /// What the message says, and its octets.
 type Vector = (&'static str, Vec<Record>, &'static str);
@@ -272,32 +276,8 @@ proptest! {
     /// Covers: S1-BK-04
     #[test]
     fn any_records_are_read_as_they_were_written((table, records) in table_and_records(), limit in 0..300_usize) {
-        let mut backup = Builder::backup(limit);
-        let mut restore = Builder::restore(limit);
-        let mut taken = Vec::new();
-        for record in &records {
-            let result = backup.push(record);
-            prop_assert_eq!(result, restore.push(record));
-            match result {
-                Ok(()) => taken.push(record.clone()),
-                Err(NotAdded::Full) => prop_assert!(!taken.is_empty()),
-                Err(NotAdded::TooLong { .. }) => prop_assert!(taken.is_empty()),
-            }
-        }
-        prop_assume!(!taken.is_empty());
-        let octets = backup.finish_backup(0xBEEF);
-        prop_assert!(octets.len() <= limit);
-        let room = limit - octets.len();
-        let read = Message::decode(&octets, &table);
-        let Ok(Message::Backup { records: read, checksum, refused: None }) = read else {
-            return Err(TestCaseError::fail(format!("not read back: {read:?}")));
-        };
-        prop_assert_eq!(&read, &taken);
-        prop_assert!(checksum.compare(0xBEEF).unwrap_or(true));
-        prop_assert!(matches!(checksum, PartialChecksum::Full(_)) || room == 0, "a longer checksum would have fitted");
-        let octets = restore.finish_restore();
-        prop_assert!(octets.len() <= limit);
-        prop_assert_eq!(Message::decode(&octets, &table), Ok(Message::Restore { records: taken, refused: None }));
+        let (backup, restore) = (CompactBackup(Builder::backup(limit)), CompactRestore(Builder::restore(limit)));
+        check_round_trip(backup, restore, limit, (&table, &records), 0xBEEF)?;
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The codec against the vectors of section 15, clause by clause, and against any octets.
 
 mod books;
+mod builders;
 mod compact;
 mod configuration;
 mod frame;

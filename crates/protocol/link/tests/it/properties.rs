@@ -6,12 +6,13 @@ use link::{
     checksum_table::ChecksumTable,
     configuration::Item,
     ip::{Direction, FRAME_OCTETS_MAX, Framer, decode_frame, encode_frame},
-    message::{AckRecord, AddressedRecord, FileResult, Message, PartialChecksum, Record, RequestedRange},
+    message::{AckRecord, AddressedRecord, FileResult, Message, Record, RequestedRange},
     monitor::{MonitorRow, MonitorTable},
-    record::NotAdded,
     restore,
 };
 use proptest::{collection::vec, prelude::*};
+
+use crate::builders::check_round_trip;
 
 prop_compose! {
     fn monitor_row()(octets in any::<[u8; MonitorRow::OCTETS]>()) -> MonitorRow { MonitorRow::from_octets(octets) }
@@ -124,31 +125,8 @@ proptest! {
     fn built_messages_keep_to_the_limit_and_lose_nothing(
         (table, records) in table_and_records(), limit in 0..300usize, database_checksum: u16,
     ) {
-        let mut backup = backup::Builder::new(limit);
-        let mut restore = restore::Builder::new(limit);
-        let mut taken = Vec::new();
-        for record in &records {
-            let result = backup.push(record);
-            prop_assert_eq!(result, restore.push(record));
-            match result {
-                Ok(()) => taken.push(record.clone()),
-                Err(NotAdded::Full) => prop_assert!(!taken.is_empty()),
-                Err(NotAdded::TooLong { .. }) => prop_assert!(taken.is_empty()),
-            }
-        }
-        prop_assume!(!taken.is_empty());
-        let octets = backup.finish(database_checksum);
-        prop_assert!(octets.len() <= limit);
-        let room = limit - octets.len();
-        let Ok(Message::Backup { records: read, checksum, refused: None }) = Message::decode(&octets, &table) else {
-            return Err(TestCaseError::fail("not read back"));
-        };
-        prop_assert_eq!(&read, &taken);
-        prop_assert!(checksum.compare(database_checksum).unwrap_or(true));
-        prop_assert!(matches!(checksum, PartialChecksum::Full(_)) || room == 0, "a longer checksum would have fitted");
-        let octets = restore.finish();
-        prop_assert!(octets.len() <= limit);
-        prop_assert_eq!(Message::decode(&octets, &table), Ok(Message::Restore { records: taken, refused: None }));
+        let (backup, restore) = (backup::Builder::new(limit), restore::Builder::new(limit));
+        check_round_trip(backup, restore, limit, (&table, &records), database_checksum)?;
     }
 
     /// Covers: S2-CF-07
