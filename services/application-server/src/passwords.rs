@@ -70,3 +70,48 @@ impl Passwords {
         worked.await.map_err(|_| failed())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, mpsc};
+
+    use super::*;
+
+    /// Whoever signs in and hangs up, over and over, occupies no more threads than whoever waits.
+    #[tokio::test]
+    async fn work_whose_caller_has_left_keeps_its_turn_until_it_ends() {
+        let passwords = Arc::new(Passwords::default());
+        let (begins, mut begun) = tokio::sync::mpsc::unbounded_channel();
+        let (end, ends) = mpsc::channel::<()>();
+        let ends = Arc::new(Mutex::new(ends));
+        let call = || {
+            let (passwords, begins, ends) = (passwords.clone(), begins.clone(), ends.clone());
+            tokio::spawn(async move {
+                let work = move || {
+                    begins.send(()).expect("the test listens");
+                    // An end of the test ends it too.
+                    ends.lock().expect("no work panics").recv().ok();
+                };
+                passwords.run(work).await
+            })
+        };
+        let callers: Vec<_> = (0..3 * AT_ONCE).map(|_| call()).collect();
+        for _ in 0..AT_ONCE {
+            begun.recv().await.expect("work begins");
+        }
+        for caller in callers {
+            caller.abort();
+            assert!(caller.await.is_err_and(|error| error.is_cancelled()));
+        }
+        let patient = call();
+        tokio::task::yield_now().await;
+        assert_eq!(passwords.0.available_permits(), 0, "what was begun goes on");
+        assert!(begun.try_recv().is_err(), "nothing more has begun");
+        // One of them ends: the patient caller has its turn; of the others that waited nothing is left.
+        end.send(()).expect("work waits");
+        begun.recv().await.expect("the next work begins");
+        assert!(begun.try_recv().is_err());
+        (0..AT_ONCE).for_each(|_| end.send(()).expect("work waits"));
+        patient.await.expect("no panic").expect("worked");
+    }
+}

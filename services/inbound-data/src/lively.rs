@@ -57,3 +57,44 @@ impl Stream for Lively {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, timeout};
+    use tokio_stream::StreamExt;
+
+    use super::*;
+    use crate::pace::Turn;
+
+    /// An edge leaves a replica that says nothing for so long.
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    async fn heard(stream: &mut Lively) -> Option<IngestResults> {
+        let next = timeout(PATIENCE, stream.next()).await.ok()?;
+        Some(next.expect("the stream is open").expect("no error"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_edge_hears_nothing_of_a_replica_whose_worker_is_stuck_until_it_gets_on() {
+        let pace = Pace::new(2);
+        let (answers, results) = mpsc::channel(1);
+        let mut stream = Lively::new(results, pace.clone());
+        let turn = Turn { pace, worker: 1 };
+        let sign = Some(IngestResults::default());
+        // At rest, and at a batch that takes as long as a slow database.
+        assert_eq!(heard(&mut stream).await, sign);
+        let began = Instant::now();
+        turn.begins();
+        while heard(&mut stream).await == sign {}
+        let silent_since = began.elapsed() - PATIENCE;
+        assert!((Duration::from_secs(2)..Duration::from_secs(4)).contains(&silent_since), "{silent_since:?}");
+        // What another worker has done is told all the same.
+        let result = proto::inbound::IngestResult { id: 7, ..Default::default() };
+        let done = IngestResults { results: vec![result] };
+        answers.send(Ok(done.clone())).await.expect("the edge listens");
+        assert_eq!(heard(&mut stream).await, Some(done));
+        assert_eq!(heard(&mut stream).await, None);
+        turn.ends();
+        assert_eq!(heard(&mut stream).await, sign);
+    }
+}

@@ -104,3 +104,39 @@ async fn the_audit_log_goes_after_two_years() {
     assert_eq!(left.len(), 1);
     assert!(left[0].what.ends_with("looked at the account"), "{left:?}");
 }
+
+fn database(centre: &Centre) -> rusqlite::Connection {
+    rusqlite::Connection::open(centre.folder.path().join("simvault.db")).unwrap()
+}
+
+/// Rows of actions, journal and audit log.
+fn rows(centre: &Centre) -> [u64; 3] {
+    ["outbound_action", "book_change", "audit"].map(|table| {
+        let sql = format!("SELECT count(*) FROM {table}");
+        database(centre).query_row(&sql, (), |row| row.get::<_, i64>(0)).unwrap().unsigned_abs()
+    })
+}
+
+#[tokio::test]
+async fn what_fails_with_one_kind_keeps_no_other_from_going() {
+    let mut centre = Centre::with(keep(10)).await;
+    let account = centre.card("441260005").await;
+    centre.backup(&account, &[(1, Some(adn("ANNA")))]).await;
+    let items = vec![centre::ConfigurationItem { cid: 0x0C, data: vec![5].into() }];
+    let order = centre::ConfigureRequest { msisdn: account.msisdn.clone(), items };
+    let ordered = centre.commands.configure(by_anna(order)).await.unwrap().into_inner();
+    centre.commands.cancel(by_anna(ordered)).await.unwrap();
+    let [actions, journal, audit] = rows(&centre);
+    assert!(actions == 1 && journal == 1 && audit > 1);
+
+    centre.pass(800 * DAY);
+    let keep_actions = "CREATE TRIGGER keep BEFORE DELETE ON outbound_action BEGIN SELECT RAISE(ABORT, 'kept'); END";
+    database(&centre).execute_batch(keep_actions).unwrap();
+    let app = App::new(keep(10), centre.store.clone(), centre.queue.clone(), centre.clock.clock());
+    let failed = housekeeping::round(&app).await.unwrap_err();
+    assert!(failed.to_string().contains("kept"), "{failed}");
+    assert_eq!(rows(&centre), [1, 0, 0]);
+    // What could not go goes with the next round.
+    database(&centre).execute_batch("DROP TRIGGER keep").unwrap();
+    assert_eq!(round(&centre, keep(10)).await, [1, 0, 0, 0]);
+}
