@@ -216,6 +216,8 @@ async fn faults(arguments: FaultsArguments) -> Result<ExitCode> {
     let comparison = &report.comparison;
     if arguments.json {
         println!("{:#}", report.json());
+    } else if report.has_stalled {
+        println!("given up after {} kills: traffic stalled, and nothing was compared", report.kills.len());
     } else {
         println!(
             "{} kills; {} cards, {} messages: {} journal rows, {} billing events ({} more for repeats), {} records compared; \

@@ -90,10 +90,14 @@ const RECORDS: u8 = 48;
 const IN_FLIGHT_MIN: u64 = 50;
 /// ... and is over when so many more were acknowledged, and every replica is healthy again ...
 const FLOWING: u64 = 100;
-/// ... within this time.
+/// ... not before the death was noticed and the next start has begun: a corpse may still be thought healthy ...
+const RECOVERY_MIN: Duration = Duration::from_millis(1500);
+/// ... and within this time.
 const RECOVERY_MAX: Duration = Duration::from_secs(45);
 /// For the last messages to be acknowledged.
 const SETTLE_MAX: Duration = Duration::from_secs(60);
+/// For services to end in which something is stuck.
+const STALLED_STOP_MAX: Duration = Duration::from_secs(5);
 /// How long servers stay away.
 const SERVER_DOWN: Duration = Duration::from_millis(500);
 /// How long commits are held up before Postgres is killed.
@@ -130,6 +134,8 @@ pub struct FaultsReport {
     pub comparison: Comparison,
     /// What went wrong besides the differences of the comparison.
     pub failures: Vec<String>,
+    /// Traffic did not flow again after a kill: the run was given up, and nothing compared.
+    pub has_stalled: bool,
 }
 
 impl FaultsReport {
@@ -158,6 +164,7 @@ impl FaultsReport {
         let comparison = &self.comparison;
         json!({
             "clean": self.is_clean(),
+            "stalled": self.has_stalled,
             "kills": kills,
             "shares": self.shares.iter().map(Share::json).collect::<Vec<_>>(),
             "cards": comparison.cards,
@@ -204,9 +211,32 @@ pub async fn run(config: &FaultsConfig, progress: &dyn Fn(&str)) -> Result<Fault
     run.duplicates(progress).await?;
     run.shares(progress).await;
     run.dead_replicas(progress).await?;
-    run.poison(progress).await?;
-    run.kills(progress).await?;
-    run.end(progress).await
+    if !run.report.has_stalled {
+        run.poison(progress).await?;
+        run.kills(progress).await?;
+    }
+    if run.report.has_stalled { run.give_up(progress).await } else { run.end(progress).await }
+}
+
+/// How a centre stands after a kill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Traffic flows by itself, and every replica is healthy.
+    Flows,
+    NotYet,
+    /// It has had its time. The next kill would take as long and say the same.
+    Stalled,
+}
+
+impl Standing {
+    /// `waited`: since the kill; `missing`: acknowledgements short of what is called flowing.
+    fn of(waited: Duration, missing: u64, has_sick: bool) -> Self {
+        match missing == 0 && !has_sick {
+            true if waited >= RECOVERY_MIN => Self::Flows,
+            _ if waited > RECOVERY_MAX => Self::Stalled,
+            _ => Self::NotYet,
+        }
+    }
 }
 
 struct Run<'a> {
@@ -266,6 +296,9 @@ impl Run<'_> {
             self.recover(&name, killed_at).await;
             let recovered = killed_at.elapsed();
             self.report.kills.push(Kill { victim: name, in_flight, unanswered, acknowledged_before, recovered });
+            if self.report.has_stalled {
+                break;
+            }
         }
         Ok(())
     }
@@ -313,25 +346,23 @@ impl Run<'_> {
         }
     }
 
-    /// Until traffic flows by itself and every replica is healthy; too late is a failure.
+    /// Until traffic flows by itself and every replica is healthy; too late is a failure, and the run's last.
     async fn recover(&mut self, name: &str, since: Instant) {
         let counts = self.load.counts();
         let wanted = counts.acknowledged.load(Relaxed) + FLOWING;
-        // Time for the death to be noticed and the next start to begin: a corpse may still be thought healthy.
-        let earliest = since + Duration::from_millis(1500);
         loop {
-            let acknowledged = self.load.counts().acknowledged.load(Relaxed);
+            let missing = wanted.saturating_sub(self.load.counts().acknowledged.load(Relaxed));
             let sick = self.topology.sick();
-            if Instant::now() >= earliest && acknowledged >= wanted && sick.is_empty() {
-                return;
+            match Standing::of(since.elapsed(), missing, !sick.is_empty()) {
+                Standing::Flows => return,
+                Standing::NotYet => tokio::time::sleep(Duration::from_millis(20)).await,
+                Standing::Stalled => {
+                    let sick = sick.join(", ");
+                    self.fail(format!("{name}: traffic does not flow {RECOVERY_MAX:?} later ({missing} acknowledgements short; not healthy: {sick})"));
+                    self.report.has_stalled = true;
+                    return;
+                }
             }
-            if since.elapsed() > RECOVERY_MAX {
-                let missing = wanted.saturating_sub(acknowledged);
-                let sick = sick.join(", ");
-                self.fail(format!("{name}: traffic does not flow {RECOVERY_MAX:?} later ({missing} acknowledgements short; not healthy: {sick})"));
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -380,6 +411,16 @@ impl Run<'_> {
         Ok(report)
     }
 
+    /// After a stall: what is on its way stays there, so there is nothing to wait for and nothing to compare.
+    async fn give_up(self, progress: &dyn Fn(&str)) -> Result<FaultsReport> {
+        progress("traffic has stalled: no more kills, and no comparison");
+        self.load.set_pace(Pace::Stopped);
+        let Self { topology, mut report, load, .. } = self;
+        report.redelivered += load.report().await.redelivered;
+        topology.stop(STALLED_STOP_MAX).await?;
+        Ok(report)
+    }
+
     fn fail(&mut self, text: String) {
         tracing::error!("{text}");
         self.report.failures.push(text);
@@ -392,4 +433,36 @@ fn kill_all(topology: &Topology, service: &str) -> Result<()> {
         topology.keeper().kill9(&format!("{service}-{replica}"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_goes_on_after_a_recovery_and_ends_with_the_first_stall() {
+        let after = |millis| Duration::from_millis(millis);
+        let late = RECOVERY_MAX + after(1);
+        for (waited, missing, has_sick, expected) in [
+            (after(100), 0, false, Standing::NotYet),
+            (RECOVERY_MIN, 0, false, Standing::Flows),
+            (RECOVERY_MIN, 1, false, Standing::NotYet),
+            (RECOVERY_MIN, 0, true, Standing::NotYet),
+            (RECOVERY_MAX, 1, true, Standing::NotYet),
+            (late, 1, false, Standing::Stalled),
+            (late, 0, true, Standing::Stalled),
+            (late, 0, false, Standing::Flows),
+        ] {
+            assert_eq!(Standing::of(waited, missing, has_sick), expected, "{waited:?} {missing} {has_sick}");
+        }
+    }
+
+    /// Whoever reads the report or the exit status is told.
+    #[test]
+    fn a_stalled_run_is_not_clean() {
+        let failures = vec!["Redis: traffic does not flow".to_owned()];
+        let report = FaultsReport { has_stalled: true, failures, ..FaultsReport::default() };
+        assert!(!report.is_clean());
+        assert_eq!((&report.json()["stalled"], &report.json()["clean"]), (&json!(true), &json!(false)));
+    }
 }

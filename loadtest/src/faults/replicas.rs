@@ -106,6 +106,9 @@ impl Run<'_> {
             self.check_flow(&name).await;
             self.topology.keeper().resume(&name);
             self.recover(&name, Instant::now()).await;
+            if self.report.has_stalled {
+                return Ok(());
+            }
             let mut share = self.returned(service, callers).await;
             for _ in 1..SPANS_MAX {
                 if !share.is_even() {
