@@ -13,6 +13,7 @@ use domain::{
         restore::{self, Book, Origin, REASON_BAD_LENGTH, REASON_NOT_IN_MONITOR_TABLE, Range, Selection},
     },
 };
+use link::third::FILE_CHECK;
 use proto::centre::{self, commands_server::Commands, restore_request};
 use store::{Account, Audit, Guard, InboundCommit};
 use tonic::{Request, Response, Status};
@@ -178,7 +179,7 @@ impl App {
             source.key.device.0,
             target.key.device.0
         );
-        Ok(Command { content: restore::content(target.profile, &present, records), what })
+        Ok(Command { content: restore::content(target.profile, &present, records, FILE_CHECK), what })
     }
 
     /// The device to restore from and its book.

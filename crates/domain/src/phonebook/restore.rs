@@ -8,7 +8,7 @@ use bytes::Bytes;
 use link::{
     first::ENTRY_OCTETS,
     monitor::{MonitorRow, MonitorTable},
-    third::{self, Set},
+    third::{FileCheck, Set},
 };
 
 use super::{Change, EF_ADN, EF_EXT1, FilePath, Page, PageKey, Profile, SLOTS, page};
@@ -169,9 +169,9 @@ pub fn for_profile(profile: Profile, mut planned: Vec<RestoreRecord>) -> Vec<Res
 }
 
 /// The action of a plan ([`for_profile`]) for a card whose book is `target`. E3 is told the check data over its whole file as
-/// it is to be afterwards (D-05).
+/// it is to be afterwards (D-05), by `check`.
 #[must_use]
-pub fn content(profile: Profile, target: &Book, records: Vec<RestoreRecord>) -> Content {
+pub fn content(profile: Profile, target: &Book, records: Vec<RestoreRecord>, check: FileCheck) -> Content {
     let check_data = (profile == Profile::E3).then(|| {
         let mut file = target.clone();
         for record in records.iter().filter(|record| !matches!(record.progress, Progress::Failed(_))) {
@@ -180,7 +180,7 @@ pub fn content(profile: Profile, target: &Book, records: Vec<RestoreRecord>) -> 
         let entries = file.iter().filter(|((file, _), octets)| *file == EF_ADN && !page::is_empty(octets));
         let sets: Vec<Set> =
             entries.filter_map(|((_, record_number), octets)| Set::of_record(*record_number, octets)).collect();
-        third::check_data(&sets)
+        check(&sets)
     });
     Content::Restore { records, check_data }
 }

@@ -1,7 +1,7 @@
 //! Messages of the third embodiment: sets of tagged fields, as many as fit (Tables 13 to 15, D-05, D-27).
 //!
 //! A [`Set`] is one EF_ADN record without what is absent (FF). [`messages`] puts sets into Change messages and a final
-//! Change Complete, or into their counterparts of a restore; [`check_data`] is the checksum over the whole file.
+//! Change Complete, or into their counterparts of a restore; [`FILE_CHECK`] is what a whole file is checked with.
 
 use bytes::{BufMut, Bytes};
 
@@ -353,6 +353,12 @@ fn decode_sets(mut octets: &[u8]) -> Result<Vec<Set>, Malformed> {
     }
     Ok(sets)
 }
+
+/// How a file is checked: two octets over the sets of its records, in the order of their numbers.
+pub type FileCheck = fn(&[Set]) -> u16;
+
+/// What card and centre check a file with. Another error detection than a checksum is put in its place here (S3-SV-05).
+pub const FILE_CHECK: FileCheck = |file| check_data(file);
 
 /// Check data (S3-MF-06, D-27): over the sets of all non-empty records of the file, in the order of their numbers.
 #[must_use]

@@ -6,10 +6,12 @@ use domain::{
     delivery::{Action, ActionId, Content, State},
     phonebook::{Profile, Source, restore},
 };
-use link::{first, third};
+use link::{first, reason::Reason, third};
 use proto::inbound::{Outcome, ReportDeliveryRequest, report_delivery_request::State as Reported};
 
-use crate::harness::{Card, Centre, adn, digits, sms, start};
+use runtime::events::{self, Kind};
+
+use crate::harness::{Card, Centre, adn, digits, key, sms, start};
 
 fn subscriber(centre: &Centre, number: u32, profile: Profile) {
     centre.subscriber_with(number, |view| view.device.profile = profile);
@@ -48,7 +50,7 @@ fn order(centre: &Centre, number: u32, profile: Profile, book: &restore::Book) -
     let origin = restore::Origin { book, monitor };
     let records = restore::plan(origin, &centre.book(number), monitor, &restore::Selection::All).unwrap();
     let records = restore::for_profile(profile, records);
-    centre.order(number, restore::content(profile, &centre.book(number), records))
+    centre.order(number, restore::content(profile, &centre.book(number), records, third::FILE_CHECK))
 }
 
 /// Covers: SC-E1-02
@@ -91,6 +93,42 @@ async fn one_of_each_profile_is_stored_and_answered_in_one_stream() {
     assert_eq!((sent(1).protocol_id, sent(2).protocol_id, sent(3).protocol_id), (0x7F, 0, 0));
     assert_eq!(sent(2).payload.as_ref(), [0x84, 1, 0x0C]);
     assert_eq!(sent(3).payload.as_ref(), [0x07, 0x01, 0x0C]);
+    centre.stop().await;
+}
+
+/// Covers: S3-SV-01
+#[tokio::test]
+async fn an_e3_card_without_an_account_is_counted_and_leaves_no_record() {
+    let mut centre = start().await;
+    subscriber(&centre, 1, Profile::E3);
+    let file = [set(1, "BOB"), set(2, "HOME")];
+    let messages = |number| {
+        [
+            sms(number, third::Message::Change { sets: file[..1].to_vec() }.encode()),
+            sms(number, complete(&file, &file[1..])),
+        ]
+    };
+    let refusals = || events::log().count(Kind::Refusal);
+    let before = refusals();
+    let answers = centre.edge.ingest([messages(9), messages(1)].concat()).await;
+    let unknown = (Outcome::Refused, Reason::UnknownSubscriber.code().into());
+    assert_eq!(answers, [unknown, unknown, (Outcome::Stored, 0), (Outcome::Stored, 0)]);
+    assert!(refusals() >= before + 2);
+    {
+        let tables = centre.store.tables();
+        assert_eq!(tables.journal.len(), 2, "of the subscriber");
+        assert!(tables.journal.iter().all(|change| change.device == key(1)));
+        assert_eq!(tables.acknowledgements().len(), 1);
+        let states: Vec<_> = tables.billing.iter().map(|event| event.account_state).collect();
+        assert_eq!(states, ["unknown", "unknown", "active", "active"]);
+        let notices: Vec<_> = tables.notices.iter().map(|notice| notice.kind.as_str()).collect();
+        assert_eq!(notices, ["no-account"]);
+    }
+    assert_eq!((centre.book(1).len(), centre.book(9).len()), (2, 0));
+    centre.until("an error message", |centre| !centre.errors.lock().unwrap().is_empty()).await;
+    let errors = centre.errors.lock().unwrap().clone();
+    let told: Vec<_> = errors.iter().map(|it| (it.msisdn.as_str(), it.payload.as_ref(), it.protocol_id)).collect();
+    assert_eq!(told, [(digits(9).as_str(), [0x84, 1, 9].as_slice(), 0)]);
     centre.stop().await;
 }
 

@@ -28,6 +28,7 @@ use link::{
     message::{FileResult, Message},
     monitor::MonitorTable,
     reason::{self, Reason},
+    third::{FILE_CHECK, FileCheck},
 };
 pub use receipt::{delivered, is_settled_by_receipt, receipt_pages};
 pub use reply::Reply;
@@ -61,6 +62,8 @@ pub struct Policy {
     pub hold_records: usize,
     /// What late messages of E3 are given before a mismatch counts (D-61).
     pub third_grace: Duration,
+    /// What files of E3 are checked with, as their cards do (S3-SV-05).
+    pub third_check: FileCheck,
     /// Between two resynchronisations of an E1 card, which has no checksum to compare (D-129); a day is spread over it.
     /// `None`: never by itself.
     pub first_interval: Option<Duration>,
@@ -83,6 +86,7 @@ impl Default for Policy {
             hold_percent: 25,
             hold_records: 5,
             third_grace: Duration::from_secs(30),
+            third_check: FILE_CHECK,
             first_interval: Some(Duration::from_secs(7 * 24 * 3600)),
             first_quiet: Duration::from_secs(30 * 60),
             ladder: RetryLadder::default(),

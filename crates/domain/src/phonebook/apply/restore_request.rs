@@ -42,7 +42,7 @@ impl Step<'_, '_> {
             return Reply::to(self.incoming, self.card, reason::TEMPORARY_FAILURE, Reason::Busy);
         }
         let channel = self.card.view.channel();
-        let content = restore::content(self.card.view.device.profile, &book, records);
+        let content = restore::content(self.card.view.device.profile, &book, records, self.context.policy.third_check);
         let action = new_action(self.card, content, channel, &self.incoming.trace, self.context);
         order(action, self.card, self.effects);
         None

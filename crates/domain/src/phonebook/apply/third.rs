@@ -10,7 +10,7 @@ use link::{
     message::Record,
     monitor::{MonitorRow, MonitorTable},
     reason::{self, Reason},
-    third::{Message, Request, Set, check_data},
+    third::{Message, Request, Set},
 };
 
 use super::{
@@ -168,11 +168,12 @@ pub(super) fn check_again(card: &mut Card, pages: &mut Pages, context: Context<'
 /// more, and what it did not report is surplus (D-112). Reads the whole book.
 fn is_equal(card: &mut Card, pages: &mut Pages, told: u16, context: Context<'_>, effects: &mut Effects) -> bool {
     let Some(row) = row(&card.view.state.monitor) else { return false };
+    let check = context.policy.third_check;
     let resynchronisation = &mut card.view.state.resynchronisation;
-    if told == check_data(&book_sets(&card.view.device.key, pages, &row)) {
+    if told == check(&book_sets(&card.view.device.key, pages, &row)) {
         *resynchronisation = None;
     } else {
-        let is_reported = |running: &mut Resynchronisation| told == check_data(&reported_sets(running, &row));
+        let is_reported = |running: &mut Resynchronisation| told == check(&reported_sets(running, &row));
         match resynchronisation.take_if(is_reported) {
             None => return false,
             // A person decides about the rest.

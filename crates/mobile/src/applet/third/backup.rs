@@ -4,7 +4,7 @@ use link::{
     checksum::crc16,
     configuration::Bearer,
     reason::{Outcome, Reason},
-    third::{Direction, Set, check_data, messages},
+    third::{Direction, FILE_CHECK, Set, messages},
 };
 use uicc::files::{EF_ADN, FileSystem};
 
@@ -85,7 +85,7 @@ impl ThirdApplet {
     pub(super) fn check_data(&self, files: &FileSystem) -> u16 {
         let records = 1..=files.records(EF_ADN).unwrap_or(0);
         let sets: Vec<Set> = records.filter_map(|record_number| set_of(files, record_number)).collect();
-        check_data(&sets)
+        FILE_CHECK(&sets)
     }
 
     /// S3-RY-01: every record of the file, the empty ones as deletions, so that the centre is left with no other.

@@ -119,7 +119,8 @@ impl Centre {
     fn restore(&mut self, book: &restore::Book, selection: &restore::Selection) {
         let records = plan(self, book, &self.book(), selection);
         let profile = self.card.view.device.profile;
-        let content = restore::content(profile, &self.book(), restore::for_profile(profile, records));
+        let content =
+            restore::content(profile, &self.book(), restore::for_profile(profile, records), self.policy.third_check);
         let context = Context { now: self.now, ids: &self.ids, policy: &self.policy };
         let action = new_action(&self.card, content, Bearer::Sms, &Bytes::new(), context);
         self.card.open.push(action);

@@ -1,6 +1,6 @@
 //! Cards of the third embodiment.
 
-use link::third::{Message, Request as Asked, Set, check_data};
+use link::third::{FILE_CHECK, FileCheck, Message, Request as Asked, Set, check_data};
 
 use super::*;
 
@@ -97,6 +97,57 @@ fn check_data_of_the_whole_file_is_confirmed() {
     // A repeat is confirmed again, for the confirmation may be what was lost.
     assert_eq!(centre.receive(&message).outcome, Outcome::Duplicate);
     assert_eq!(centre.acknowledgements, [CONFIRMED, CONFIRMED]);
+}
+
+/// Fletcher's sums, in the place of the checksum.
+fn sums(file: &[Set]) -> u16 {
+    let mut octets = Vec::new();
+    file.iter().filter(|set| !set.is_deleted).for_each(|set| set.append_to(&mut octets));
+    let (low, high) = octets.iter().fold((1_u16, 0_u16), |(low, high), octet| {
+        let low = (low + u16::from(*octet)) % 255;
+        (low, (low + high) % 255)
+    });
+    high << 8 | low
+}
+
+/// Covers: S3-SV-05
+#[test]
+fn another_error_detection_takes_the_place_of_the_checksum() {
+    let (mut centre, mut file) = (Centre::of(Profile::E3), File::default());
+    centre.policy.third_check = sums;
+    let complete = |file: &File, set: &Set, check: FileCheck| {
+        Message::ChangeComplete { check_data: check(&file.sets()), sets: vec![set.clone()] }.encode()
+    };
+    let bob = file.edit(1, "BOB");
+    centre.receive(&complete(&file, &bob, sums));
+    assert_eq!(centre.acknowledgements, [CONFIRMED]);
+    // What the checksum says of the same file is no match any more.
+    let home = file.edit(2, "HOME");
+    centre.receive(&complete(&file, &home, FILE_CHECK));
+    assert!(centre.acknowledgements.len() == 1 && centre.card.view.state.mismatch_since.is_some());
+    centre.receive(&complete(&file, &home, sums));
+    assert_eq!(centre.acknowledgements, [CONFIRMED, CONFIRMED]);
+    // A lost Change is found and mended as ever.
+    file.edit(3, "LOST");
+    let last = file.edit(4, "LAST");
+    centre.receive(&complete(&file, &last, sums));
+    centre.pass(31);
+    assert!(centre.sweep());
+    assert_eq!(centre.launch(), [0x83, 0x01, 0x02]);
+    centre.receipt();
+    let sets = file.sets();
+    for set in &sets[..3] {
+        centre.receive(&Message::Change { sets: vec![set.clone()] }.encode());
+    }
+    centre.receive(&complete(&file, &sets[3], sums));
+    assert!(is_same(&centre, &file));
+    let state = &centre.card.view.state;
+    assert_eq!((&state.resynchronisation, state.mismatch_since, state.awaited_check_data), (&None, None, None));
+    // A restore tells the card what its file is to be, in the same way.
+    let book = centre.book();
+    let restored = plan(&centre, &book, &book, &restore::Selection::All);
+    let content = restore::content(Profile::E3, &book, restored, centre.policy.third_check);
+    assert!(matches!(content, Content::Restore { check_data: Some(told), .. } if told == sums(&file.sets())));
 }
 
 #[test]
