@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Control, Faults, Ledger, MobileTerminated, Number, SmscConfig,
+    Carried, Control, Faults, Ledger, MobileTerminated, Number, SmscConfig,
     mobile_originated::Outbound,
     mobile_terminated::Inbound,
     timers::{Job, Slab, Slot, Timers},
@@ -118,6 +118,14 @@ impl Engine {
         drop(events);
         server.closed().await;
         self.end_all();
+    }
+
+    /// Shows a message to whoever wants to see it.
+    pub fn show(&self, carried: impl FnOnce() -> Carried) {
+        if let Some(tap) = &self.config.tap {
+            // Whoever looks no longer has seen enough.
+            tap.send(carried()).unwrap_or_default();
+        }
     }
 
     /// The faults that a number suffers.

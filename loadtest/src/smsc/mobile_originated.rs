@@ -7,7 +7,7 @@ use rand::RngExt;
 use smpp::{Address, DeliverSm, ESM_CLASS_UDHI, ShortMessage, StatusClass, Text};
 
 use super::{
-    Delivered, Delivery, Direction, MoReply, MobileOriginated, Outcome,
+    Carried, Delivered, Delivery, Direction, MoReply, MobileOriginated, Outcome,
     engine::{Engine, now},
     timers::{Job, Slot},
 };
@@ -44,6 +44,7 @@ impl MoReply {
 impl Engine {
     /// A phone's message reaches the SMSC, or not.
     pub fn offer(&mut self, message: MobileOriginated, reply: MoReply) {
+        self.show(|| Carried::FromPhone(message.clone()));
         let now = now();
         let fate = self.faults_of(&message.msisdn).mobile_originated.fate(&mut self.rng);
         if self.outbound.len() >= self.config.store_max {

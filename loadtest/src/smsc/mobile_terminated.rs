@@ -14,7 +14,7 @@ use smpp::{
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::{
-    Direction, MoReply, MobileTerminated, Number, Outcome,
+    Carried, Direction, MoReply, MobileTerminated, Number, Outcome,
     engine::{Engine, now},
     timers::{Job, Slot},
 };
@@ -38,6 +38,7 @@ pub(super) struct Inbound {
 impl Engine {
     /// A `submit_sm` of the centre: refused by injection, or stored and then answered.
     pub fn submit(&mut self, peer: &PeerHandle, token: AnswerToken, message: SubmitSm) {
+        self.show(|| Carried::ToPhone(Box::new(message.clone())));
         let msisdn = message.destination_addr.addr;
         let faults = self.faults_of(&msisdn);
         let mut status = faults.submit_status(&mut self.rng);

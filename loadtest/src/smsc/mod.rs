@@ -22,7 +22,7 @@ use std::{
 
 use bytes::Bytes;
 use net::smpp::{Authenticate, BindRequest, Server, ServerConfig};
-use smpp::{CommandStatus, SessionConfig, Text};
+use smpp::{CommandStatus, SessionConfig, SubmitSm, Text};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -62,6 +62,8 @@ pub struct SmscConfig {
     pub seed: u64,
     /// Keep an entry per message (about 100 octets each); counters are always kept. Default true.
     pub keep_ledger: bool,
+    /// Who wants to see the messages themselves. Default nobody.
+    pub tap: Option<mpsc::UnboundedSender<Carried>>,
 }
 
 impl Default for SmscConfig {
@@ -83,8 +85,16 @@ impl Default for SmscConfig {
             faults: Faults::default(),
             seed: 1,
             keep_ledger: true,
+            tap: None,
         }
     }
+}
+
+/// A message as it came to the SMSC, before anything happened to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Carried {
+    FromPhone(MobileOriginated),
+    ToPhone(Box<SubmitSm>),
 }
 
 /// A message of a phone for the centre, as its SMS-SUBMIT said.

@@ -22,4 +22,5 @@ mod profiles;
 mod restore;
 mod rig;
 mod secured;
+mod signals;
 mod suite;

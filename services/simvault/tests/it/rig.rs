@@ -13,7 +13,7 @@ use edge::link::{Bind, LinkSettings};
 use loadtest::{
     fleet::{Fleet, FleetConfig, Phone, Subscription},
     ip_phone::LinkAddress,
-    smsc::{MobileTerminated, Smsc, SmscConfig, SmscHandle},
+    smsc::{Carried, MobileTerminated, Smsc, SmscConfig, SmscHandle},
 };
 use mobile::{Bearer, Contact, Profile, Station, StationConfig};
 use proto::centre::{
@@ -58,6 +58,8 @@ pub struct Rig {
     pub commands: CommandsClient<Channel>,
     /// What the SMSC delivered to phones.
     pub to_phones: Arc<Mutex<Vec<MobileTerminated>>>,
+    /// Everything that came to the SMSC, from phones and from the centre.
+    pub carried: Arc<Mutex<Vec<Carried>>>,
     /// To phones past the SMSC.
     pub inject: mpsc::Sender<MobileTerminated>,
     /// Of the application server, and where cards connect by IP.
@@ -78,16 +80,18 @@ impl Rig {
     pub async fn with(links: u8, change: impl FnOnce(&mut CentreConfig)) -> Self {
         crate::logs::capture();
         let (folder, stop) = (Folder::new("end-to-end"), CancellationToken::new());
-        let smsc_config =
-            SmscConfig { accounts: vec![("simvault".to_owned(), "secret".to_owned())], ..SmscConfig::default() };
+        let (tap, tapped) = mpsc::unbounded_channel();
+        let accounts = vec![("simvault".to_owned(), "secret".to_owned())];
+        let smsc_config = SmscConfig { accounts, tap: Some(tap), ..SmscConfig::default() };
         let (smsc, terminated) = Smsc::start(smsc_config, stop.clone()).await.expect("SMSC");
         let mut config = settings(&smsc, links, &folder);
         change(&mut config);
         let centre = Centre::start(config.clone(), store::open(&config.store).await.expect("store")).await;
         let centre = centre.expect("centre");
-        let to_phones = Arc::default();
+        let (to_phones, carried) = (Arc::default(), Arc::default());
         let (inject, phones) = mpsc::channel(10_000);
         tokio::spawn(watch(terminated, Arc::clone(&to_phones), inject.clone()));
+        tokio::spawn(keep(tapped, Arc::clone(&carried)));
         let fleet_config = FleetConfig {
             speed: SPEED,
             centre_number: CENTRE.to_owned(),
@@ -104,6 +108,7 @@ impl Rig {
             commands: CommandsClient::new(channel.clone()),
             channel,
             to_phones,
+            carried,
             inject,
             application_server: centre.application_server,
             cards: centre.cards,
@@ -143,9 +148,15 @@ impl Rig {
         self.fleet.stop().await;
         self.centre.take().expect("running").stop().await.expect("drained");
         self.stop.cancel();
+        for carried in self.carried.lock().expect("messages").iter() {
+            let octets = match carried {
+                Carried::FromPhone(message) => message.payload.len(),
+                Carried::ToPhone(message) => message.payload().len(),
+            };
+            assert!(octets <= 140, "one SM holds 140 octets (G-05): {carried:?}");
+        }
         let sent = self.to_phones.lock().expect("messages");
         for message in sent.iter() {
-            assert!(message.payload.len() <= 140, "one SM holds 140 octets");
             // What a message of every profile travels as is its device's.
             let protocol_ids: &[u8] = match message.payload.first() {
                 _ if message.user_data_header => &[0x7F],
@@ -349,6 +360,13 @@ async fn watch(
     }
 }
 
+/// Writes down what came to the SMSC.
+async fn keep(mut tapped: mpsc::UnboundedReceiver<Carried>, kept: Arc<Mutex<Vec<Carried>>>) {
+    while let Some(carried) = tapped.recv().await {
+        kept.lock().expect("messages").push(carried);
+    }
+}
+
 fn settings(smsc: &SmscHandle, links: u8, folder: &Folder) -> CentreConfig {
     let link = |at: u8, bind: Bind| LinkSettings {
         name: format!("north-{bind:?}-{at}").to_lowercase(),
@@ -440,25 +458,28 @@ fn profile_name(profile: &Profile) -> &'static str {
 
 /// What the card holds in EF_ADN and, as far as monitored, EF_EXT1 and EF_SMSP.
 pub fn held(phone: &Phone) -> Records {
-    phone.with(|station| {
-        let files = [EF_ADN, EF_EXT1, EF_SMSP];
-        // Cards without a monitor table back up EF_ADN.
-        let monitored = match (station.first(), station.third()) {
-            (None, None) if station.eeprom().monitor.rows().any(|(_, row)| row.ef == EF_SMSP.ef) => 3,
-            (None, None) => 2,
-            _ => 1,
-        };
-        let mut records = Records::new();
-        for path in files.into_iter().take(monitored) {
-            for number in 1..=u8::MAX {
-                let Some(octets) = station.read_record(path, number) else { break };
-                if !is_empty(&octets) {
-                    records.insert((path.df.into(), path.ef.into(), number.into()), octets);
-                }
+    phone.with(held_by)
+}
+
+/// As [`held`], of a card in another phone.
+pub fn held_by(station: &mut Station) -> Records {
+    let files = [EF_ADN, EF_EXT1, EF_SMSP];
+    // Cards without a monitor table back up EF_ADN.
+    let monitored = match (station.first(), station.third()) {
+        (None, None) if station.eeprom().monitor.rows().any(|(_, row)| row.ef == EF_SMSP.ef) => 3,
+        (None, None) => 2,
+        _ => 1,
+    };
+    let mut records = Records::new();
+    for path in files.into_iter().take(monitored) {
+        for number in 1..=u8::MAX {
+            let Some(octets) = station.read_record(path, number) else { break };
+            if !is_empty(&octets) {
+                records.insert((path.df.into(), path.ef.into(), number.into()), octets);
             }
         }
-        records
-    })
+    }
+    records
 }
 
 fn is_empty(octets: &[u8]) -> bool {
