@@ -17,8 +17,8 @@ use crate::{
     process::{ProcessConfig, Surroundings},
 };
 
-/// Configuration of `simvault all`. Endpoints of the services to each other are filled in; where each serves gRPC
-/// can be set, and is a free port of loopback otherwise.
+/// Configuration of `simvault all`. Endpoints of the services to each other are filled in, but for launchers of short
+/// messages that are named (another bearer's); where each serves gRPC can be set, and is a free port of loopback otherwise.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CentreConfig {
@@ -119,8 +119,11 @@ impl Centre {
             config.outbound_smpp.application_server = at(application_server);
             let stop = token();
             let running = outbound_smpp::start(config.outbound_smpp, stop.clone()).await.context("outbound-smpp")?;
-            config.outbound_action.sms = at(running.address);
-            config.inbound_data.error_sms = at(running.address);
+            for launchers in [&mut config.outbound_action.sms, &mut config.inbound_data.error_sms] {
+                if launchers.endpoints.is_empty() {
+                    *launchers = at(running.address);
+                }
+            }
             services.push(("outbound-smpp", running, stop));
         }
 

@@ -12,6 +12,7 @@ mod card;
 mod configuration;
 mod console;
 mod demo;
+mod further_bearer;
 mod logs;
 mod messages;
 mod operation;
