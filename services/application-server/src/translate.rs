@@ -227,6 +227,10 @@ pub fn action(action: &Action) -> centre::Action {
             ("configuration", first, items.iter().map(|item| item.progress).collect())
         }
         Content::Asynchronous { message } => asynchronous(message),
+        Content::Transfer(words) => {
+            let said = words.messages.last().and_then(|message| message.first()).copied();
+            ("transfer", said.unwrap_or(0), Vec::new())
+        }
         Content::Control { request, progress } => ("control", request.code(), vec![*progress]),
     };
     let count = |wanted: fn(&Progress) -> bool| {

@@ -29,6 +29,7 @@ use crate::{
     metrics::Metrics,
     reassembly::{Added, Assembly, Shape, shape},
     replies::ErrorMessage,
+    transfers,
 };
 
 /// What all workers share.
@@ -99,6 +100,7 @@ impl Processor {
         batch.assemble(self).await?;
         batch.parse(&self.keyring, self.retry_after);
         batch.read_actions(self, memory).await?;
+        batch.read_transfers(self).await?;
         batch.read_pages(self).await?;
         batch.decide(Context { now, ids: &self.ids, policy: &self.policy }, memory);
         batch.claim(self, memory).await?;
@@ -296,6 +298,7 @@ impl<'a> Batch<'a> {
     /// Opens and decodes; what follows an answer that may change the monitor table waits for the next attempt.
     fn parse(&mut self, keyring: &Keyring, retry_after: Duration) {
         let mut changed = HashSet::new();
+        let mut transferring = HashSet::new();
         let (cards, now) = (&mut self.cards, self.now);
         let mut awake = Vec::new();
         let mut unread = Vec::new();
@@ -316,6 +319,11 @@ impl<'a> Batch<'a> {
             let parsed = apply::parse(&whole.incoming.octets, &state.monitor);
             if matches!(parsed, Parsed::Message(Message::ConfigurationAcknowledgement { .. })) {
                 changed.insert(whole.card);
+            }
+            if let Parsed::Transfer(message) = &parsed
+                && !transfers::may_follow(message, whole.card, &mut transferring, &mut changed)
+            {
+                return false;
             }
             // What it sends while it is not served is refused, and what waits for it stays.
             let is_served = card.view.subscriber.state == AccountState::Active;
@@ -395,6 +403,19 @@ impl<'a> Batch<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Sessions and collections that transfers are about.
+    async fn read_transfers(&mut self, processor: &Processor) -> Result<(), StoreError> {
+        let message = |whole: &Whole| match &whole.parsed {
+            Some(Parsed::Transfer(message)) => Some((whole.card, message.clone())),
+            _ => None,
+        };
+        let messages: Vec<_> = self.wholes.iter().filter_map(message).collect();
+        if messages.is_empty() {
+            return Ok(());
+        }
+        transfers::read(processor.store.as_ref(), &messages, &mut self.cards).await
     }
 
     async fn read_pages(&mut self, processor: &Processor) -> Result<(), StoreError> {
@@ -507,6 +528,7 @@ impl<'a> Batch<'a> {
         let commit = &mut attempt.commit;
         for card in &mut self.cards {
             let moved = card.take_moved().into_iter();
+            commit.transfers.extend(card.take_transfer_writes());
             commit.moved_actions.extend(moved.filter_map(|action| {
                 let (state, due) = self.read.get(&(action.device, action.id)).copied()?;
                 Some((action, state, due))

@@ -20,6 +20,7 @@ pub mod service;
 mod set_aside;
 pub mod spacing;
 pub mod sweep;
+mod transfers;
 pub mod worker;
 
 use std::{sync::Arc, time::Duration};

@@ -1,5 +1,5 @@
-//! What happens without a message: parts that never became whole go, marked devices are looked at, readiness follows the
-//! store.
+//! What happens without a message: parts and transfers that never became whole go, marked devices are looked at,
+//! readiness follows the store.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,6 +14,11 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// A store that takes longer to answer is not ready.
 const PING_MAX: Duration = Duration::from_secs(2);
 
+/// A session whose device was silent for so long is not resumed (D-92); a little more, for what is being decided now.
+const TRANSFER_AGE_MAX: Duration = Duration::from_secs(25 * 3600);
+/// Sessions that one round forgets.
+const TRANSFERS_MAX: u32 = 100;
+
 /// One round; also for tests.
 pub async fn sweep(processor: &Processor, shards: &Shards, config: &Config) -> Result<(), StoreError> {
     let now = processor.now();
@@ -22,6 +27,10 @@ pub async fn sweep(processor: &Processor, shards: &Shards, config: &Config) -> R
     if expired > 0 {
         processor.metrics.parts_expired.increment(expired);
         tracing::warn!(parts = expired, "parts of long messages that never became complete were dropped");
+    }
+    let ended = processor.store.expire_transfers(before(TRANSFER_AGE_MAX), TRANSFERS_MAX).await?;
+    if ended > 0 {
+        tracing::info!(sessions = ended, "sessions of transfers that nobody resumed are forgotten");
     }
     for msisdn in processor.store.mismatched(now, config.sweep_devices_max).await? {
         if !shards.send(Item::Check(msisdn)).await {

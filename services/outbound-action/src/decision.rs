@@ -26,6 +26,8 @@ pub struct Launching {
     pub before: Action,
     pub marked: Action,
     pub payload: Vec<u8>,
+    /// What goes behind it, in order: the parts of a transfer's item.
+    pub further: Vec<Vec<u8>>,
     /// Until the next attempt, so that the network never holds the message twice (D-117).
     pub validity: Duration,
 }
@@ -57,14 +59,16 @@ pub fn decide(
     }
     if action.state == State::Sent {
         ladder.overdue(&mut before, "the card has not answered", now);
-        if before.state == State::Waiting {
+        if before.state != State::Queued {
+            before.due = if before.state.is_open() { before.due } else { now };
             return Decision::Settle(before);
         }
     }
     before.content.reopen();
     before.channel = channel;
     let mut marked = before.clone();
-    let Some(payload) = build::next_message_within(&mut marked.content, form) else {
+    let mut messages = build::messages_within(&mut marked.content, form).into_iter();
+    let Some(payload) = messages.next() else {
         marked.state = if marked.content.progresses().any(|progress| progress == Progress::Done) {
             State::Done
         } else {
@@ -80,7 +84,7 @@ pub fn decide(
     before.content.refused_in(&marked.content);
     ladder.launched(&mut marked, None, now);
     let validity = ladder.validity(marked.attempts);
-    Decision::Launch(Box::new(Launching { before, marked, payload, validity }))
+    Decision::Launch(Box::new(Launching { before, marked, payload, further: messages.collect(), validity }))
 }
 
 /// Why nothing is sent to the cards of such an account; it goes on when the account is active again.

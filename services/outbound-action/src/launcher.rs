@@ -138,6 +138,9 @@ fn count(channel: Bearer, outcome: &Outcome) {
 /// TP-DCS of 8-bit data, class 2 (D-59).
 const DATA_CODING: u32 = sms::MT_DATA_CODING.0 as u32;
 
+/// TP-DCS of 8-bit data, class 1: for the phone itself.
+const PHONE_DATA_CODING: u32 = sms::MT_DATA_CODING_CLASS_1.0 as u32;
+
 /// The card that a message is for.
 pub struct Target {
     pub device: DeviceKey,
@@ -167,6 +170,12 @@ pub fn message(
         trace_ids,
         priority: 0,
     }
+}
+
+/// A plain message of a transfer is for the software of the phone, not for its card (D-59).
+pub fn to_the_phone(message: &mut Launch) {
+    message.protocol_id = sms::PID_SHORT_MESSAGE.0.into();
+    message.data_coding = PHONE_DATA_CODING;
 }
 
 /// TP-PID (D-59): a card of the second embodiment takes the message straight to its application, the others find it in

@@ -10,12 +10,12 @@ use std::{
 };
 
 use domain::{
-    delivery::{Action, ActionId, Launched, QueueEntry, State, build},
+    delivery::{Action, ActionId, Content, Launched, QueueEntry, State, build},
     identity::{DeviceKey, Timestamp},
     phonebook::{Bearer, DeviceView, Profile},
     security::KeyFault,
 };
-use proto::outbound::Accepted;
+use proto::outbound::{Accepted, Launch};
 
 use crate::{
     decision::{Decision, Launching, decide},
@@ -64,7 +64,9 @@ impl Processor {
     /// What is launched comes back; everything else is settled here.
     async fn sort(&self, action: Action, view: DeviceView, head: bool, entry: Taken) -> Option<Ready> {
         let now = self.now();
-        let channel = self.reach.choose(action.device, view.channel(), now);
+        // What is said in a transfer goes the way that the device last spoke by.
+        let wanted = if matches!(action.content, Content::Transfer(_)) { action.channel } else { view.channel() };
+        let channel = self.reach.choose(action.device, wanted, now);
         let read = (action.state, action.due);
         let (capacity, fault) = match self.capacity(Secured::of(&view), channel) {
             Ok(capacity) => (capacity, None),
@@ -148,16 +150,31 @@ impl Processor {
     }
 
     async fn launch(self: Arc<Self>, ready: Ready) {
-        let Ready { launching: Launching { before, marked, payload, validity }, view, entry, .. } = ready;
+        let Ready { launching: Launching { before, marked, payload, further, validity }, view, entry, .. } = ready;
         let (device, msisdn, channel) = (marked.device, view.subscriber.msisdn, marked.channel);
         let octets = payload.len();
         let profile = view.device.profile;
         // A card of E2 answers itself; over IP nothing else is to be told of it.
         let receipt = marked.content.is_ordered() && (channel == Bearer::Sms || profile != Profile::E2);
         let target = Target { device, msisdn, profile };
-        let message = launcher::message(target, payload, receipt, validity, marked.traces.clone());
+        let mut message = launcher::message(target, payload, receipt, validity, marked.traces.clone());
+        if matches!(marked.content, Content::Transfer(_)) && Secured::of(&view).is_none() {
+            launcher::to_the_phone(&mut message);
+        }
         let sent = (State::Sent, marked.due);
-        match self.launch_for(channel, Secured::of(&view), message).await {
+        let mut outcome = self.launch_for(channel, Secured::of(&view), message.clone()).await;
+        for payload in further {
+            if !matches!(outcome, Outcome::Accepted(_)) {
+                break;
+            }
+            // Counted, though all of it goes: the card's next message waits then.
+            if channel == Bearer::Sms {
+                self.over_budget(device, msisdn).await;
+            }
+            let message = Launch { payload: payload.into(), ..message.clone() };
+            outcome = self.launch_for(channel, Secured::of(&view), message).await;
+        }
+        match outcome {
             Outcome::Accepted(accepted) => {
                 tracing::debug!(traces = %runtime::Traces(&marked.traces), %msisdn, action = marked.id.0, link = accepted.link,
                     octets, attempt = marked.attempts, "message launched");

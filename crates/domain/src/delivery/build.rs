@@ -43,6 +43,14 @@ pub struct Form {
     pub is_compact: bool,
 }
 
+/// All messages of one launch, in order: of a transfer everything that is said now, of any other action its next message.
+pub fn messages_within(content: &mut Content, form: Form) -> Vec<Vec<u8>> {
+    match content {
+        Content::Transfer(words) => words.all(form.capacity.single),
+        content => next_message_within(content, form).into_iter().collect(),
+    }
+}
+
 /// As [`next_message`]: in one short message if all that comes next fits one, in two for a record that does not (D-120).
 pub fn next_message_within(content: &mut Content, form: Form) -> Option<Vec<u8>> {
     let Form { profile, capacity, is_compact } = form;
@@ -70,7 +78,8 @@ pub fn next_message(content: &mut Content, profile: Profile, limit: usize) -> Op
 
 fn next(content: &mut Content, profile: Profile, limit: usize, is_compact: bool) -> Option<Vec<u8>> {
     match (content, profile) {
-        (Content::BackupAcknowledgement(_), _) => None,
+        // See [`acknowledgements`] and [`messages_within`].
+        (Content::BackupAcknowledgement(_) | Content::Transfer(_), _) => None,
         (Content::Asynchronous { message }, _) => Some(asynchronous::fitted(message, limit)),
         (Content::Restore { records, .. }, Profile::E2) => restore(records, limit, is_compact),
         (Content::Restore { records, .. }, Profile::E1) => first::restore(records),

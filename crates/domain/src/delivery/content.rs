@@ -4,14 +4,17 @@
 //! that matters, E2 being 0), then for an acknowledgement its Table 9 records as they are; for a control request 1,
 //! progress 2; otherwise records, of a restore of E3 behind its check data 2: for a restore monitor index 1, DF 2, EF 2,
 //! record number 1, data offset 2, progress 2, length 2, data; for a configuration CID 1, progress 2, length 2, data; for
-//! an asynchronous backup the message.
+//! an asynchronous backup the message; for a transfer the number of messages 1, each behind its length 2, and, if an item
+//! follows them, its session 4, number 2, kind 1 (1 data, 2 setting), key behind its length 2, value.
 
 use bytes::{BufMut, Bytes};
+use link::transfer::{Kind, Message, parts::Item};
 
-use super::{Acknowledgement, ConfigurationItem, Content, Progress, Request, RestoreRecord, RetryLadder, State};
+use super::{Acknowledgement, ConfigurationItem, Content, Progress, Request, RestoreRecord, RetryLadder, State, Words};
 use crate::{
     octets::{CorruptValue, Reader, put_long},
     phonebook::{FilePath, Profile},
+    transfer::desk::Sending,
 };
 
 const FORMAT: u8 = 0x01;
@@ -22,7 +25,7 @@ const RESTORE_CHECKED: u8 = 0x32;
 
 impl Content {
     /// Action type of D-54: 1 backup acknowledgement, 2 restore, 3 addressable restore, 4 configuration, 5 control,
-    /// 6 asynchronous.
+    /// 6 asynchronous, 8 transfer.
     #[must_use]
     pub fn code(&self) -> u8 {
         match self {
@@ -32,27 +35,43 @@ impl Content {
             Self::Configuration { .. } => 4,
             Self::Control { .. } => 5,
             Self::Asynchronous { .. } => 6,
+            Self::Transfer(_) => 8,
         }
     }
 
     /// Whether it waits for its turn and for the card's answer (SC-OD-10): all but acknowledgements, and but asynchronous
-    /// backups, whose countdown neither holds up a restore nor waits for one.
+    /// backups and transfers, which neither hold up a restore nor wait for one.
     #[must_use]
     pub fn is_ordered(&self) -> bool {
-        !matches!(self, Self::BackupAcknowledgement(_) | Self::Asynchronous { .. })
+        !matches!(self, Self::BackupAcknowledgement(_) | Self::Asynchronous { .. } | Self::Transfer(_))
     }
 
-    /// Whether it is over once it has left, for no card answers it: a final message of an asynchronous backup. (A backup
-    /// acknowledgement too, but that never becomes *sent*.)
+    /// Whether it is over once it has left, for no card answers it: a final message of an asynchronous backup, or the end of
+    /// a transfer. (A backup acknowledgement too, but that never becomes *sent*.)
     #[must_use]
     pub fn ends_by_leaving(&self) -> bool {
-        matches!(self, Self::Asynchronous { message } if message.first() == Some(&link::asynchronous::id::FINAL))
+        match self {
+            Self::Asynchronous { message } => message.first() == Some(&link::asynchronous::id::FINAL),
+            Self::Transfer(words) => !words.wants_answer(),
+            _ => false,
+        }
     }
 
-    /// The ladder of its attempts: that of D-84 for an asynchronous backup, for everything else `general`.
+    /// The ladder of its attempts: that of D-84 for an asynchronous backup, a transfer's own, for everything else `general`.
     #[must_use]
     pub fn ladder(&self, general: &RetryLadder) -> RetryLadder {
-        if matches!(self, Self::Asynchronous { .. }) { RetryLadder::REMINDERS } else { *general }
+        match self {
+            Self::Asynchronous { .. } => RetryLadder::REMINDERS,
+            Self::Transfer(_) => RetryLadder::TRANSFER,
+            _ => *general,
+        }
+    }
+
+    /// Whether it ends once its attempts are used up, instead of waiting for the card: a transfer's session waits for the
+    /// device's initiation (D-92).
+    #[must_use]
+    pub fn ends_in_silence(&self) -> bool {
+        matches!(self, Self::Transfer(_))
     }
 
     /// The session of an asynchronous backup that this is about.
@@ -91,6 +110,7 @@ impl Content {
         let mut out = vec![FORMAT, self.code()];
         match self {
             Self::Asynchronous { message } => out.extend_from_slice(message),
+            Self::Transfer(words) => put_words(&mut out, words),
             Self::BackupAcknowledgement(Acknowledgement { profile, records }) => {
                 out = vec![FORMAT, self.code() | profile.code() << 4];
                 out.extend_from_slice(records);
@@ -154,10 +174,53 @@ impl Content {
                 reader.finish(Self::Control { request, progress })
             }
             6 => Ok(Self::Asynchronous { message: reader.rest() }),
+            8 => words(reader).map(Self::Transfer),
             0 => Err(reader.corrupt("no action type")),
             _ => Err(reader.newer("unknown action type")),
         }
     }
+}
+
+impl Words {
+    /// Whether the device is to say something now: an item is asked for, or sent.
+    #[must_use]
+    pub fn wants_answer(&self) -> bool {
+        let is_request = |message: &Bytes| message.first() == Some(&link::transfer::id::ITEM_REQUEST);
+        self.item.is_some() || self.messages.iter().any(is_request)
+    }
+
+    /// All of it, in messages of at most `room_octets`.
+    #[must_use]
+    pub fn all(&self, room_octets: usize) -> Vec<Vec<u8>> {
+        let item = self.item.as_ref().map(|item| item.messages(room_octets)).unwrap_or_default();
+        self.messages.iter().map(|message| message.to_vec()).chain(item.iter().map(Message::encode)).collect()
+    }
+}
+
+fn put_words(out: &mut Vec<u8>, Words { messages, item }: &Words) {
+    let count = u8::try_from(messages.len()).unwrap_or(u8::MAX);
+    out.put_u8(count);
+    messages.iter().take(usize::from(count)).for_each(|message| put_long(out, message));
+    if let Some(Sending { session, number, content: Item { kind, key, value } }) = item {
+        out.put_u32(*session);
+        out.put_u16(*number);
+        out.put_u8(kind.code());
+        put_long(out, key);
+        out.extend_from_slice(value);
+    }
+}
+
+fn words(mut reader: Reader) -> Result<Words, CorruptValue> {
+    let count = reader.u8()?;
+    let messages = (0..count).map(|_| reader.long()).collect::<Result<_, _>>()?;
+    if reader.is_empty() {
+        return Ok(Words { messages, item: None });
+    }
+    let (session, number) = (reader.u32()?, reader.u16()?);
+    let kind = Kind::from_code(reader.u8()?).ok_or(reader.newer("unknown kind of item"))?;
+    let key = reader.long()?;
+    let content = Item { kind, key, value: reader.rest() };
+    Ok(Words { messages, item: Some(Sending { session, number, content }) })
 }
 
 fn put_restore_record(out: &mut Vec<u8>, record: &RestoreRecord) {

@@ -24,6 +24,14 @@ impl RetryLadder {
         attempts_max: 4,
         validity_min: Duration::ZERO,
     };
+    /// What a device does not answer in a transfer is said again after 60, 120 and 240 s; then the session waits for it
+    /// (D-92).
+    pub const TRANSFER: Self = Self {
+        first: Duration::from_secs(60),
+        cap: Duration::from_secs(480),
+        attempts_max: 4,
+        validity_min: Duration::ZERO,
+    };
 }
 
 impl Default for RetryLadder {
@@ -104,7 +112,11 @@ impl RetryLadder {
 
     fn again(&self, action: &mut Action, cause: &str, due: Timestamp) {
         action.content.reopen();
-        action.state = if action.attempts >= self.attempts_max { State::Waiting } else { State::Queued };
+        action.state = match action.attempts >= self.attempts_max {
+            false => State::Queued,
+            true if action.content.ends_in_silence() => State::Cancelled,
+            true => State::Waiting,
+        };
         action.due = due;
         cause.clone_into(&mut action.cause);
     }

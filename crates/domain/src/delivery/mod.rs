@@ -12,6 +12,7 @@ pub use queue_entry::QueueEntry;
 use crate::{
     identity::{DeviceKey, Msisdn, Timestamp},
     phonebook::{Bearer, FilePath, Profile},
+    transfer::desk::Sending,
 };
 
 /// An outbound action (D-54). Ids grow with time, so they are also the order of a device's actions.
@@ -84,6 +85,16 @@ pub enum Content {
     Asynchronous { message: Bytes },
     /// Type 5: what a card of the first or third embodiment is told to do; `progress`: whether it has been told.
     Control { request: Request, progress: Progress },
+    /// Type 8: what the centre says in a device's transfer (D-130); the device's next message overwrites it.
+    Transfer(Words),
+}
+
+/// Messages of a transfer as they are on the wire, and behind them an item, which is cut into parts when its bearer is
+/// known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    pub messages: Vec<Bytes>,
+    pub item: Option<Sending>,
 }
 
 /// Results to tell the card. It travels whole through the queue, so its profile is with it; every other action is built
@@ -159,11 +170,11 @@ impl Progress {
 }
 
 impl Content {
-    /// How far each record or item is, in order; nothing for an acknowledgement or an
-    /// asynchronous backup.
+    /// How far each record or item is, in order; nothing for an acknowledgement, an
+    /// asynchronous backup or a transfer.
     pub fn progresses(&self) -> impl Iterator<Item = Progress> + '_ {
         let (records, items, one): (&[RestoreRecord], &[ConfigurationItem], Option<Progress>) = match self {
-            Self::BackupAcknowledgement(_) | Self::Asynchronous { .. } => (&[], &[], None),
+            Self::BackupAcknowledgement(_) | Self::Asynchronous { .. } | Self::Transfer(_) => (&[], &[], None),
             Self::Restore { records, .. } | Self::AddressableRestore { records } => (records, &[], None),
             Self::Configuration { items } => (&[], items, None),
             Self::Control { progress, .. } => (&[], &[], Some(*progress)),
@@ -174,7 +185,7 @@ impl Content {
     /// As [`Self::progresses`], to be changed.
     pub fn progresses_mut(&mut self) -> impl Iterator<Item = &mut Progress> + '_ {
         let (records, items, one): (&mut [RestoreRecord], &mut [ConfigurationItem], _) = match self {
-            Self::BackupAcknowledgement(_) | Self::Asynchronous { .. } => (&mut [], &mut [], None),
+            Self::BackupAcknowledgement(_) | Self::Asynchronous { .. } | Self::Transfer(_) => (&mut [], &mut [], None),
             Self::Restore { records, .. } | Self::AddressableRestore { records } => (records, &mut [], None),
             Self::Configuration { items } => (&mut [], items, None),
             Self::Control { progress, .. } => (&mut [], &mut [], Some(progress)),

@@ -2,10 +2,13 @@
 
 use std::collections::{HashMap, hash_map::Entry};
 
+use link::transfer::{Message, parts::Item};
+
 use super::{DeviceView, Page, PageKey, page};
 use crate::{
     delivery::{Action, ActionId, Content, State},
-    identity::Timestamp,
+    identity::{Msisdn, SubscriberId, Timestamp},
+    transfer::{Desk, Needed, Writes},
 };
 
 /// One device of a batch.
@@ -20,12 +23,31 @@ pub struct Card {
     moved: Vec<ActionId>,
     /// The monitor table became another one since the batch's messages were parsed.
     pub(crate) is_newly_cut: bool,
+    pub(crate) transfers: Option<Transfers>,
+}
+
+/// What a transfer message of the card works on: its sessions, and the shelves that they are about.
+#[derive(Clone, Debug, Default)]
+pub struct Transfers {
+    pub desk: Desk,
+    /// For a session that it opens: not to be guessed.
+    pub new_id: u32,
+    /// The users whose numbers it names.
+    pub subscribers: HashMap<Msisdn, SubscriberId>,
 }
 
 impl Card {
     #[must_use]
     pub fn new(view: DeviceView) -> Self {
-        Self { view, open: Vec::new(), has_actions: false, touched: false, moved: Vec::new(), is_newly_cut: false }
+        Self {
+            view,
+            open: Vec::new(),
+            has_actions: false,
+            touched: false,
+            moved: Vec::new(),
+            is_newly_cut: false,
+            transfers: None,
+        }
     }
 
     /// The open actions are read: [`Self::open`] is all there is.
@@ -37,6 +59,35 @@ impl Card {
     #[must_use]
     pub fn has_actions(&self) -> bool {
         self.has_actions
+    }
+
+    /// Sessions and shelves are read, with what [`Desk::needed`] names.
+    pub fn set_transfers(&mut self, transfers: Transfers) {
+        self.transfers = Some(transfers);
+    }
+
+    #[must_use]
+    pub fn has_transfers(&self) -> bool {
+        self.transfers.is_some()
+    }
+
+    /// What else is to be read before this transfer message of the card is decided.
+    #[must_use]
+    pub fn needed_of(&self, message: &Message) -> Vec<Needed> {
+        let Some(Transfers { desk, subscribers, .. }) = &self.transfers else { return Vec::new() };
+        desk.needed(self.view.device.key, message, |number| subscribers.get(&number).copied())
+    }
+
+    /// Takes a part of that.
+    pub fn put_needed(&mut self, needed: Needed, number: u16, content: Item) {
+        if let Some(transfers) = &mut self.transfers {
+            transfers.desk.put_needed(needed, number, content);
+        }
+    }
+
+    /// What its transfers changed.
+    pub fn take_transfer_writes(&mut self) -> Writes {
+        self.transfers.as_mut().map(|transfers| transfers.desk.take_writes()).unwrap_or_default()
     }
 
     /// Marks an open action as to be written.

@@ -11,7 +11,7 @@ mod state;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-pub use card::{Card, Pages};
+pub use card::{Card, Pages, Transfers};
 use link::{checksum_table::ChecksumTable, configuration::cid, monitor::MonitorTable};
 
 use crate::{

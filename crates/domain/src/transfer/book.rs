@@ -1,13 +1,11 @@
 //! The address-book entries of a collection go where backups go: into the book of the device that they came from, with a
-//! journal (NK-CV-02). The collection keeps its own copy, which later edits of the book do not alter.
+//! journal (NK-CV-02; `phonebook::apply` writes them). The collection keeps its own copy, which later edits of the book do
+//! not alter.
 
 use bytes::Bytes;
 use link::transfer::{entry::Entry, parts::Item};
 
-use crate::{
-    identity::DeviceKey,
-    phonebook::{EF_ADN, EF_EXT1, FilePath, PageKey, Pages, RecordChange, page},
-};
+use crate::phonebook::{EF_ADN, EF_EXT1, FilePath};
 
 /// A record of a card, as an entry of a collection holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,50 +29,20 @@ pub fn records<'a>(items: impl IntoIterator<Item = &'a Item>) -> Vec<BookRecord>
     records
 }
 
-/// Writes the records into the device's pages; gives what changed, for the journal. A record whose length is not that of
-/// the file's records in the book is left out: it would be no entry there.
-pub fn write(pages: &mut Pages, device: DeviceKey, records: Vec<BookRecord>) -> Vec<RecordChange> {
-    let mut changes = Vec::new();
-    for BookRecord { file, record_number, octets } in records {
-        let (Some((key, slot)), Ok(slot_octets)) =
-            (PageKey::of(device, file, record_number), u8::try_from(octets.len()))
-        else {
-            continue;
-        };
-        if pages.get(&key).is_some_and(|page| page.slot_octets != slot_octets && page.slot_octets != 0) {
-            continue;
-        }
-        let Some(place) = pages.open(key, slot_octets).slots.get_mut(slot) else { continue };
-        let new = (!page::is_empty(&octets)).then_some(octets);
-        if *place != new {
-            let old = std::mem::replace(place, new.clone());
-            pages.changed(&key);
-            changes.push(RecordChange { file, record_number, old, new });
-        }
-    }
-    changes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{DeviceId, SubscriberId};
 
     #[test]
-    fn entries_are_written_once_with_their_extensions_and_foreign_lengths_are_left_out() {
-        let device = DeviceKey { subscriber: SubscriberId(1), device: DeviceId(2) };
+    fn an_entry_is_its_extension_records_and_then_its_own_and_other_items_are_none() {
         let adn = Bytes::from_static(b"Anna__________\x07");
         let extension = Bytes::from_static(b"\x02___________\xFF");
         let entry = Entry { record_number: 17, adn: adn.clone(), extensions: vec![extension.clone()] };
         let ring = Item { key: Bytes::from_static(b"ring/1"), ..entry.to_item() };
-        let items = [ring, entry.to_item()];
-        let mut pages = Pages::default();
-        let change = |file, record_number, new| RecordChange { file, record_number, old: None, new: Some(new) };
-        let expected = [change(EF_EXT1, 7, extension), change(EF_ADN, 17, adn)];
-        assert_eq!(write(&mut pages, device, records(&items)), expected);
-        assert_eq!(write(&mut pages, device, records(&items)), []);
-        let longer = Entry { adn: Bytes::from_static(b"Anna___________\xFF"), extensions: Vec::new(), ..entry };
-        assert_eq!(write(&mut pages, device, records(&[longer.to_item()])), []);
-        assert_eq!(pages.into_changed().len(), 2);
+        let expected = [
+            BookRecord { file: EF_EXT1, record_number: 7, octets: extension },
+            BookRecord { file: EF_ADN, record_number: 17, octets: adn },
+        ];
+        assert_eq!(records(&[ring, entry.to_item()]), expected);
     }
 }

@@ -2,21 +2,25 @@
 //!
 //! It finds the session, checks who asks, carries out the session's outputs on the [`Shelf`], and keeps the limits: one
 //! session of a device runs at a time, and the ended ones are known for a day, so that a repeat gets its answer again.
+//!
+//! A service gives it what is stored: the device's sessions, the shelves of the users concerned, and what
+//! [`Desk::needed`] names; what is to be kept then is [`Desk::take_writes`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use link::{
     reason::{Outcome, Reason},
     transfer::{
         Message, Wish,
-        parts::{IP_ROOM_OCTETS, SMS_ROOM_OCTETS},
+        parts::{IP_ROOM_OCTETS, Item, SMS_ROOM_OCTETS},
     },
 };
 
 use super::{
     book::{self, BookRecord},
-    collection::Shelf,
+    collection::{Place, Shelf},
     session::{Opening, Output, Phase, RESUMABLE, Session},
+    writes::{Staged, Writes},
 };
 use crate::{
     identity::{DeviceKey, Msisdn, SubscriberId, Timestamp},
@@ -40,8 +44,57 @@ pub struct Caller {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
     pub messages: Vec<Message>,
+    /// Goes behind the messages, in parts that fit its bearer at that time.
+    pub item: Option<Sending>,
     /// A collection was stored: these belong into the book of its device.
     pub book: Vec<BookRecord>,
+}
+
+/// An item on its way to a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sending {
+    pub session: u32,
+    pub number: u16,
+    pub content: Item,
+}
+
+impl Sending {
+    /// The messages that carry it, each of at most `room_octets`. When it takes too many, what the device is told instead:
+    /// it waits for IP (D-130).
+    #[must_use]
+    pub fn messages(&self, room_octets: usize) -> Vec<Message> {
+        let Self { session, number, content } = self;
+        content.messages(*session, *number, room_octets).unwrap_or_else(|_| {
+            let (result, reason) = (Outcome::TemporaryFailure.to_octet(), Reason::BadDataLengthOrOffset.code());
+            vec![Message::ItemResult { session: *session, item: *number, result, reason }]
+        })
+    }
+}
+
+impl Answer {
+    /// All that is said, by this bearer.
+    #[must_use]
+    pub fn into_messages(self, bearer: Bearer) -> Vec<Message> {
+        let item = self.item.map(|item| item.messages(room_octets(bearer)));
+        self.messages.into_iter().chain(item.into_iter().flatten()).collect()
+    }
+}
+
+/// Octets of a message by this bearer.
+fn room_octets(bearer: Bearer) -> usize {
+    match bearer {
+        Bearer::Sms => SMS_ROOM_OCTETS,
+        Bearer::Ip => IP_ROOM_OCTETS,
+    }
+}
+
+/// What of a store's content a message needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needed {
+    /// To be sent: [`Shelf::put_item`].
+    Item { owner: SubscriberId, place: Place },
+    /// The address-book entries among what the session staged: [`Shelf::stage`].
+    Entries { owner: SubscriberId, session: u32 },
 }
 
 /// The sessions and shelves of some users.
@@ -49,6 +102,9 @@ pub struct Answer {
 pub struct Desk {
     sessions: BTreeMap<u32, Session>,
     shelves: BTreeMap<SubscriberId, Shelf>,
+    /// Sessions that changed, or are gone.
+    touched: BTreeSet<(DeviceKey, u32)>,
+    writes: Writes,
 }
 
 impl Desk {
@@ -65,6 +121,107 @@ impl Desk {
     /// Takes a session as it was stored: after a restart.
     pub fn restore_session(&mut self, session: Session) {
         self.sessions.insert(session.opening.id, session);
+    }
+
+    /// Takes a shelf as it was stored.
+    pub fn put_shelf(&mut self, subscriber: SubscriberId, shelf: Shelf) {
+        self.shelves.insert(subscriber, shelf);
+    }
+
+    /// The number of another user that an initiation names.
+    #[must_use]
+    pub fn named(message: &Message) -> Option<Msisdn> {
+        let Message::Initiation { name, .. } = message else { return None };
+        let (number, _) = name.split_once('/')?;
+        Msisdn::parse(number.trim_start_matches('+')).ok()
+    }
+
+    /// Users whose shelves a message of the device may need, as far as its sessions tell.
+    pub fn owners(&self) -> impl Iterator<Item = SubscriberId> + '_ {
+        self.sessions.values().map(|session| session.opening.owner)
+    }
+
+    /// What is to be read before the message is received; the sessions and shelves are here.
+    pub fn needed(
+        &self,
+        device: DeviceKey,
+        message: &Message,
+        subscriber_of: impl FnOnce(Msisdn) -> Option<SubscriberId>,
+    ) -> Vec<Needed> {
+        let mut needed = Vec::new();
+        let mut item = |session: &Session, number: u16| {
+            let place = Place::of(session.version, session.opening.wish, number);
+            needed.push(Needed::Item { owner: session.opening.owner, place });
+        };
+        let of_device = |session: &&Session| session.opening.device == device;
+        match message {
+            Message::ItemResult { session, .. } => {
+                if let Some(session) = self.sessions.get(session).filter(of_device) {
+                    if session.opening.wish.fetch {
+                        item(session, session.item.saturating_add(1));
+                    } else {
+                        let (owner, session) = (session.opening.owner, session.opening.id);
+                        needed.push(Needed::Entries { owner, session });
+                    }
+                }
+            }
+            Message::Initiation { transaction, wish, name } if wish.fetch => {
+                for session in self.sessions.values().filter(of_device) {
+                    if session.opening.transaction == *transaction && session.opening.wish.fetch {
+                        item(session, session.item);
+                    }
+                }
+                if let Ok((owner, name)) = find(name, device.subscriber, subscriber_of)
+                    && let Some(collection) = self.shelves.get(&owner).and_then(|shelf| shelf.get(name))
+                {
+                    needed.push(Needed::Item { owner, place: Place::of(collection.version, *wish, 1) });
+                }
+            }
+            _ => {}
+        }
+        needed
+    }
+
+    /// Takes what was needed as it was stored; `number`: the item's.
+    pub fn put_needed(&mut self, needed: Needed, number: u16, content: Item) {
+        match needed {
+            Needed::Item { owner, place } => self.shelf(owner).put_item(place, content),
+            Needed::Entries { owner, session } => self.shelf(owner).stage(session, number, content),
+        }
+    }
+
+    /// The records of the entries that a session has staged, as far as they are here.
+    #[must_use]
+    pub fn entries(&self, owner: SubscriberId, session: u32) -> Vec<BookRecord> {
+        self.shelves.get(&owner).map_or_else(Vec::new, |shelf| book::records(shelf.items(session)))
+    }
+
+    /// The first of these ids that neither a session nor a collection here has.
+    #[must_use]
+    pub fn unused_id(&self, mut ids: impl Iterator<Item = u32>) -> u32 {
+        let is_used = |id: &u32| {
+            let mut collections = self.shelves.values().flat_map(Shelf::iter);
+            self.sessions.contains_key(id) || collections.any(|(_, collection)| collection.version == *id)
+        };
+        ids.find(|id| !is_used(id)).unwrap_or_default()
+    }
+
+    /// Whether a session of the device waits for it to answer.
+    #[must_use]
+    pub fn is_running(&self, device: DeviceKey) -> bool {
+        self.sessions.values().any(|session| session.opening.device == device && session.phase == Phase::Running)
+    }
+
+    /// What is to be kept since the last call.
+    pub fn take_writes(&mut self) -> Writes {
+        let mut writes = std::mem::take(&mut self.writes);
+        for (device, id) in std::mem::take(&mut self.touched) {
+            match self.sessions.get(&id) {
+                Some(session) => writes.sessions.push(session.clone()),
+                None => writes.forgotten.push((device, id)),
+            }
+        }
+        writes
     }
 
     /// Takes a device's message. `new_id` is for a session that this opens: not to be guessed, and used by none.
@@ -117,7 +274,7 @@ impl Desk {
                     None if matches!(message, Message::SessionEnd { .. }) => Answer::default(),
                     None => {
                         let result = Outcome::PermanentFailure.to_octet();
-                        Answer { messages: vec![Message::SessionEnd { session, result }], book: Vec::new() }
+                        Answer { messages: vec![Message::SessionEnd { session, result }], ..Answer::default() }
                     }
                 }
             }
@@ -133,7 +290,7 @@ impl Desk {
             let answer = self.with(id, |session| session.tick(now), now);
             let Some(session) = self.sessions.get(&id) else { continue };
             let to = Caller { device: session.opening.device, bearer: session.bearer };
-            said.extend(answer.messages.into_iter().map(|message| (to, message)));
+            said.extend(answer.into_messages(to.bearer).into_iter().map(|message| (to, message)));
         }
         said
     }
@@ -161,6 +318,7 @@ impl Desk {
         self.sessions.insert(id, session);
         let answer = self.with(id, |_| outputs, now);
         said.messages.extend(answer.messages);
+        said.item = answer.item;
         said
     }
 
@@ -181,6 +339,7 @@ impl Desk {
             }
             if forget {
                 self.sessions.remove(&id);
+                self.touched.insert((device, id));
             }
         }
         said
@@ -205,9 +364,9 @@ impl Desk {
             return Err(Reason::AccessDenied);
         }
         let collection = shelf.and_then(|shelf| shelf.get(name)).ok_or(Reason::UnknownFile)?;
-        match u16::try_from(collection.wanted(wish).count()) {
-            Ok(0) | Err(_) => Err(Reason::RecordOutOfRange),
-            Ok(items) => Ok((collection.version, items)),
+        match collection.wanted(wish) {
+            0 => Err(Reason::RecordOutOfRange),
+            items => Ok((collection.version, items)),
         }
     }
 
@@ -216,44 +375,62 @@ impl Desk {
         let mut answer = Answer::default();
         let Some(session) = self.sessions.get_mut(&id) else { return answer };
         let mut outputs = std::collections::VecDeque::from(step(session));
-        let shelf = self.shelves.entry(session.opening.owner).or_default();
+        let Opening { device, owner, .. } = session.opening;
+        self.touched.insert((device, id));
+        let name = session.opening.name.clone();
+        let shelf = self.shelves.entry(owner).or_default();
         while let Some(output) = outputs.pop_front() {
             match output {
                 Output::Say(message) => answer.messages.push(message),
-                Output::Stage { item, content } => shelf.stage(id, item, content),
-                Output::Discard => shelf.discard(id),
-                Output::Delete { version } => shelf.delete(&session.opening.name, version),
-                Output::Publish => match shelf.publish(id, &session.opening.name, session.opening.device, now) {
-                    Ok(()) => {
-                        let stored = shelf.get(&session.opening.name);
-                        answer.book = stored.map_or_else(Vec::new, |stored| book::records(&stored.items));
+                Output::Stage { item: number, content } => {
+                    shelf.stage(id, number, content.clone());
+                    self.writes.stage(Staged { owner, session: id, number, content });
+                }
+                Output::Discard => {
+                    shelf.discard(id);
+                    self.writes.drop_items(owner, id);
+                }
+                Output::Delete { version } => {
+                    if shelf.delete(&name, version) {
+                        self.writes.drop_items(owner, version);
+                        self.writes.delete(owner, &name);
                     }
-                    Err(reason) => outputs = session.fail(reason).into(),
+                }
+                Output::Publish => {
+                    let collection = session.collection(now);
+                    match shelf.publish(&name, collection.clone()) {
+                        Ok(replaced) => {
+                            answer.book = book::records(shelf.items(id));
+                            self.writes.publish(owner, &name, collection);
+                            replaced.into_iter().for_each(|version| self.writes.drop_items(owner, version));
+                        }
+                        Err(reason) => {
+                            self.writes.drop_items(owner, id);
+                            outputs = session.fail(reason).into();
+                        }
+                    }
+                }
+                Output::SendItem { item } => match send(session, shelf, item) {
+                    Ok(sending) => answer.item = Some(sending),
+                    Err(instead) => outputs.extend(instead),
                 },
-                Output::SendItem { item } => outputs.extend(send(session, shelf, item, &mut answer.messages)),
             }
         }
         answer
     }
 }
 
-/// The item in parts; gives what the session says instead, when it cannot go.
-fn send(session: &mut Session, shelf: &Shelf, item: u16, messages: &mut Vec<Message>) -> Vec<Output> {
-    let room = match session.bearer {
-        Bearer::Sms => SMS_ROOM_OCTETS,
-        Bearer::Ip => IP_ROOM_OCTETS,
-    };
+/// The item, or what the session says instead when it cannot go.
+fn send(session: &mut Session, shelf: &Shelf, number: u16) -> Result<Sending, Vec<Output>> {
     let collection = shelf.get(&session.opening.name).filter(|collection| collection.version == session.version);
-    let content = collection
-        .and_then(|collection| collection.wanted(session.opening.wish).nth(usize::from(item).checked_sub(1)?));
+    let place = Place::of(session.version, session.opening.wish, number);
     // A newer version took its place: the items that the device has are not of one collection any more.
-    let Some(content) = content else { return session.fail(Reason::UnknownFile) };
-    match content.messages(session.opening.id, item, room) {
-        Ok(parts) => {
-            messages.extend(parts);
-            Vec::new()
-        }
-        Err(_) => session.wait_for_ip(),
+    let Some(content) = collection.and_then(|_| shelf.item(place)) else {
+        return Err(session.fail(Reason::UnknownFile));
+    };
+    match content.messages(session.opening.id, number, room_octets(session.bearer)) {
+        Ok(_) => Ok(Sending { session: session.opening.id, number, content: content.clone() }),
+        Err(_) => Err(session.wait_for_ip()),
     }
 }
 

@@ -11,12 +11,12 @@ use std::time::Duration;
 use link::{
     reason::{Outcome, Reason},
     transfer::{
-        ItemPart, Message, Wish,
+        ItemPart, Kind, Message, Wish,
         parts::{Assembly, Item},
     },
 };
 
-use super::collection::{COLLECTION_OCTETS_MAX, is_wanted};
+use super::collection::{COLLECTION_OCTETS_MAX, Collection, is_wanted};
 use crate::{
     identity::{DeviceKey, SubscriberId, Timestamp},
     phonebook::Bearer,
@@ -102,8 +102,9 @@ pub struct Session {
     /// Fetch: how many there are, and the version of the collection. Store: 0.
     pub items: u16,
     pub version: u32,
-    /// Store: octets staged.
+    /// Store: octets staged, and how many of the items are settings.
     pub octets: u32,
+    pub settings: u16,
     /// Fetch: items that the device does not know (settings) and that it could not apply.
     pub skipped: u16,
     pub failed: u16,
@@ -132,6 +133,7 @@ impl Session {
             items,
             version,
             octets: 0,
+            settings: 0,
             skipped: 0,
             failed: 0,
             assembly: Assembly::default(),
@@ -220,6 +222,21 @@ impl Session {
         }
     }
 
+    /// What was staged, as a collection.
+    #[must_use]
+    pub(super) fn collection(&self, now: Timestamp) -> Collection {
+        let Opening { id, device, .. } = self.opening;
+        let items = self.item.saturating_sub(1);
+        Collection {
+            version: id,
+            stored: now,
+            origin: device,
+            data: items.saturating_sub(self.settings),
+            settings: self.settings,
+            octets: self.octets,
+        }
+    }
+
     /// The item does not fit the bearer (D-130): the device is told, and the session waits for it to come by another.
     pub fn wait_for_ip(&mut self) -> Vec<Output> {
         self.phase = Phase::Waiting;
@@ -271,6 +288,7 @@ impl Session {
         let Some(next) = next.filter(|_| fits) else {
             return self.refuse(self.item, Reason::MemoryFault, out);
         };
+        self.settings += u16::from(content.kind == Kind::Setting);
         out.push(Output::Stage { item: self.item, content });
         self.item = next;
         out.push(self.current());

@@ -50,7 +50,7 @@ struct Rig {
 
 impl Rig {
     fn receive(&mut self, from: Caller, message: Message) -> Vec<Message> {
-        self.answer(from, message).messages
+        self.answer(from, message).into_messages(from.bearer)
     }
 
     fn answer(&mut self, from: Caller, message: Message) -> Answer {
@@ -91,7 +91,9 @@ impl Rig {
     }
 
     fn stored(&mut self, name: &str) -> Option<Vec<Item>> {
-        self.desk.shelf(ANNA).get(name).map(|collection| collection.items.clone())
+        let shelf = self.desk.shelf(ANNA);
+        let version = shelf.get(name)?.version;
+        Some(shelf.items(version).cloned().collect())
     }
 
     fn wait(&mut self, span: Duration) {

@@ -51,7 +51,7 @@ impl Session {
         out.extend([reason, u8::from(self.bearer == Bearer::Ip), self.repeats]);
         [self.opened, self.last_traffic, self.last_word].iter().for_each(|time| out.put_i64(time.0));
         [self.version, self.octets].iter().for_each(|value| out.put_u32(*value));
-        [self.item, self.items, self.skipped, self.failed].iter().for_each(|value| out.put_u16(*value));
+        [self.item, self.items, self.settings, self.skipped, self.failed].iter().for_each(|value| out.put_u16(*value));
         for part in self.assembly.parts() {
             let message = Message::Item { session: *id, item: self.item, part: part.clone() };
             put_long(&mut out, &message.encode());
@@ -80,7 +80,8 @@ impl Session {
         let mut time = || reader.i64().map(Timestamp);
         let (opened, last_traffic, last_word) = (time()?, time()?, time()?);
         let (version, octets) = (reader.u32()?, reader.u32()?);
-        let (item, items, skipped, failed) = (reader.u16()?, reader.u16()?, reader.u16()?, reader.u16()?);
+        let (item, items, settings) = (reader.u16()?, reader.u16()?, reader.u16()?);
+        let (skipped, failed) = (reader.u16()?, reader.u16()?);
         let mut assembly = Assembly::default();
         while !reader.is_empty() {
             let message = reader.long()?;
@@ -104,6 +105,7 @@ impl Session {
             items,
             version,
             octets,
+            settings,
             skipped,
             failed,
             assembly,

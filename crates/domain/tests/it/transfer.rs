@@ -247,7 +247,9 @@ fn what_does_not_fit_the_target_is_named_and_nothing_of_it_is_overwritten() {
     let text = world.run(target);
     assert_eq!(text, "main: fetched in part, 4 items; not applied: entry 1, entry 2, entry 40, ring/2");
     assert_eq!(world.contacts(target), names(&[("X", "1")]));
-    let stored = world.desk.shelf(ANNA).get("main").expect("not moved").items.clone();
+    let shelf = world.desk.shelf(ANNA);
+    let version = shelf.get("main").expect("not moved").version;
+    let stored: Vec<_> = shelf.items(version).cloned().collect();
     assert_eq!(stored.iter().filter_map(Entry::from_item).count(), 3);
     assert_eq!(stored.iter().filter(|item| item.kind == Kind::Setting).count(), 3);
 }

@@ -9,8 +9,8 @@ use std::{
 use bytes::Bytes;
 use domain::{
     identity::{DeviceId, DeviceKey, Msisdn, SubscriberId, Timestamp},
-    phonebook::{Bearer, Pages, RecordChange},
-    transfer::{Desk, Session, book, desk::Caller},
+    phonebook::Bearer,
+    transfer::{Desk, Session, book::BookRecord, desk::Caller},
 };
 use link::{
     configuration,
@@ -56,9 +56,8 @@ pub struct World {
     pub network: Network,
     pub desk: Desk,
     pub devices: Vec<Device>,
-    /// Of each device, what the centre wrote into its book.
-    pub book: Vec<RecordChange>,
-    pages: Pages,
+    /// What the centre would write into the books.
+    pub book: Vec<BookRecord>,
     /// Everything that arrived at the centre (true) or at a device, decoded.
     pub trace: Vec<(bool, Message)>,
     /// Cut: the devices hear nothing and are not heard.
@@ -88,7 +87,6 @@ impl World {
             desk: Desk::default(),
             devices: Vec::new(),
             book: Vec::new(),
-            pages: Pages::default(),
             trace: Vec::new(),
             is_cut: false,
             restarts: false,
@@ -200,8 +198,8 @@ impl World {
         let id = self.roll() as u32;
         let subscriber_of = |number: Msisdn| (number.digits() == ANNA_NUMBER).then_some(ANNA);
         let answer = self.desk.receive(from, message, id, subscriber_of, self.wall());
-        self.book.extend(book::write(&mut self.pages, from.device, answer.book));
-        for message in &answer.messages {
+        self.book.extend(answer.book.iter().cloned());
+        for message in &answer.into_messages(bearer) {
             self.send_to_device(device, bearer, message);
         }
     }

@@ -10,6 +10,7 @@ pub mod migrate;
 pub mod postgres;
 mod rows;
 pub mod sqlite;
+mod transfers;
 
 use std::collections::HashMap;
 
@@ -20,7 +21,9 @@ use domain::{
     delivery::{Acknowledgement, Action, ActionId, State},
     identity::{DeviceId, DeviceKey, Msisdn, SubscriberId, Timestamp},
     phonebook::{Change, Device, DeviceState, DeviceView, Page, PageKey, Subscriber},
+    transfer::Writes,
 };
+pub use transfers::{CollectionStore, Consent, Found, TransferStore, TransfersOf};
 
 /// Few kinds; whether to retry is decided from the kind, never from the text.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +70,8 @@ pub struct InboundCommit {
     pub new_parts: Vec<Part>,
     /// Long messages that are complete now: their parts go, what is remembered of them stays.
     pub finished_parts: Vec<PartsKey>,
+    /// Sessions and collections of transfers.
+    pub transfers: Writes,
 }
 
 impl InboundCommit {
@@ -150,7 +155,7 @@ pub struct PartsHeld {
 
 /// What `inbound-data` may do.
 #[async_trait]
-pub trait InboundStore: Send + Sync {
+pub trait InboundStore: TransferStore {
     /// The open device of each number, in the order asked; `None`: no account.
     async fn devices(&self, msisdns: &[Msisdn]) -> Result<Vec<Option<DeviceView>>>;
     /// The pages that exist.
@@ -285,7 +290,7 @@ pub struct QueuedAction {
 
 /// What `application-server` may do.
 #[async_trait]
-pub trait ApplicationStore: Send + Sync {
+pub trait ApplicationStore: CollectionStore {
     /// Creates accounts with their device, state and first actions; all or none. `Refused` names a number or ICCID that
     /// exists already.
     async fn create_accounts(&self, accounts: &[NewAccount], audit: Audit) -> Result<()>;
@@ -359,6 +364,8 @@ pub enum Expiring {
     EndedActions,
     Journal,
     Billing,
+    /// Collections of transfers, with their items and consents, by the time when they were stored.
+    Collections,
     /// On Postgres the last 90 days stay, whatever is asked.
     Audit,
 }

@@ -21,6 +21,7 @@ const POSTGRES: Migrations = &[
     (9, include_str!("../migrations/postgres/0009_listing.sql")),
     (10, include_str!("../migrations/postgres/0010_audit_subscriber.sql")),
     (12, include_str!("../migrations/postgres/0012_secured.sql")),
+    (14, include_str!("../migrations/postgres/0014_transfer.sql")),
 ];
 const SQLITE: Migrations = &[
     (1, include_str!("../migrations/sqlite/0001_schema.sql")),
@@ -33,10 +34,11 @@ const SQLITE: Migrations = &[
     (8, include_str!("../migrations/sqlite/0008_listing.sql")),
     (9, include_str!("../migrations/sqlite/0009_audit_subscriber.sql")),
     (11, include_str!("../migrations/sqlite/0011_secured.sql")),
+    (13, include_str!("../migrations/sqlite/0013_transfer.sql")),
 ];
 
 /// Oldest schema of Postgres that this program works with.
-pub const POSTGRES_MIN: i32 = 12;
+pub const POSTGRES_MIN: i32 = 14;
 
 /// Any number, the same in every release: only one process migrates at a time.
 const ADVISORY_LOCK: i64 = 0x5349_4D56_4155_4C54;

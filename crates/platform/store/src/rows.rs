@@ -13,7 +13,9 @@ use domain::{
         AccountState, Bearer, Change, Device, DeviceState, DeviceView, FilePath, Page, PageKey, Profile, Source,
         Subscriber,
     },
+    transfer::{Collection, Session},
 };
+use link::transfer::{Kind, parts::Item};
 
 use crate::{
     Damaged, DuePage, DuePosition, DueQuery, InboundCommit, Loaded, Part, PartsHeld, PartsKey, QueuedAction, Result,
@@ -119,7 +121,7 @@ pub fn split_traces(octets: Vec<u8>) -> Vec<Bytes> {
 }
 
 /// Table 7's subtype (D-54): the first CID of a configuration, the first result of an acknowledgement, the request of a
-/// control, the first octet of an asynchronous message, otherwise 0.
+/// control, the first octet of an asynchronous message or of a transfer's last one, otherwise 0.
 pub fn subtype(content: &Content) -> i16 {
     match content {
         Content::BackupAcknowledgement(acknowledgement) => {
@@ -128,6 +130,9 @@ pub fn subtype(content: &Content) -> i16 {
         Content::Control { request, .. } => i16::from(request.code()),
         Content::Configuration { items } => items.first().map_or(0, |item| i16::from(item.cid)),
         Content::Asynchronous { message } => message.first().map_or(0, |octet| i16::from(*octet)),
+        Content::Transfer(words) => {
+            words.messages.last().and_then(|message| message.first()).map_or(0, |octet| i16::from(*octet))
+        }
         Content::Restore { .. } | Content::AddressableRestore { .. } => 0,
     }
 }
@@ -211,6 +216,46 @@ impl TryFrom<ActionRow> for Action {
             receipt: row.receipt.map(Timestamp),
             cause: row.cause,
             traces: split_traces(row.traces),
+        })
+    }
+}
+
+/// Octets of a transfer's session as they are stored.
+pub fn transfer_session(octets: Vec<u8>) -> Result<Session> {
+    Ok(Session::from_octets(octets)?)
+}
+
+/// An item as it is stored.
+pub fn item(kind: i16, key: Vec<u8>, value: Vec<u8>) -> Result<Item> {
+    let known = u8::try_from(kind).ok().and_then(Kind::from_code);
+    Ok(Item { kind: known.ok_or_else(|| unknown("kind of an item", kind))?, key: key.into(), value: value.into() })
+}
+
+pub fn item_number(number: i32) -> Result<u16> {
+    u16::try_from(number).map_err(|_| corrupt("number of an item", number))
+}
+
+/// Columns of `transfer_collection` as they come back.
+pub struct CollectionRow {
+    pub version: i64,
+    pub stored: i64,
+    pub origin: DeviceKey,
+    pub data: i32,
+    pub settings: i32,
+    pub octets: i32,
+}
+
+impl TryFrom<CollectionRow> for Collection {
+    type Error = StoreError;
+
+    fn try_from(row: CollectionRow) -> Result<Self> {
+        Ok(Self {
+            version: u32::try_from(row.version).map_err(|_| corrupt("version of a collection", row.version))?,
+            stored: Timestamp(row.stored),
+            origin: row.origin,
+            data: item_number(row.data)?,
+            settings: item_number(row.settings)?,
+            octets: u32::try_from(row.octets).map_err(|_| corrupt("octets of a collection", row.octets))?,
         })
     }
 }

@@ -49,6 +49,23 @@ pub enum Kind {
     Setting,
 }
 
+impl Kind {
+    /// The octet of D-91.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Data => 1,
+            Self::Setting => 2,
+        }
+    }
+
+    /// `None` for an octet that [`Self::code`] does not give.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        [Self::Data, Self::Setting].into_iter().find(|kind| kind.code() == code)
+    }
+}
+
 /// A part of an item.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ItemPart {
@@ -206,10 +223,7 @@ impl Message {
             Self::ItemRequest { session, item } => put_item(&mut octets, id::ITEM_REQUEST, *session, *item),
             Self::Item { session, item, part } => {
                 put_item(&mut octets, id::ITEM, *session, *item);
-                octets.put_u8(match part.kind {
-                    Kind::Data => 1,
-                    Kind::Setting => 2,
-                });
+                octets.put_u8(part.kind.code());
                 put_short(&mut octets, &part.key);
                 octets.extend([part.part, part.parts]);
                 octets.extend(&part.value);
@@ -255,11 +269,7 @@ fn decode_item(mut body: &[u8]) -> Result<Message, ItemProblem> {
     let named = usize::from(body.get_u8());
     let (key, rest) = body.split_at_checked(named).ok_or(ItemProblem::Short(10 + named))?;
     let &[part, parts, ref value @ ..] = rest else { return Err(ItemProblem::Short(10 + named)) };
-    let kind = match kind {
-        1 => Kind::Data,
-        2 => Kind::Setting,
-        kind => return Err(ItemProblem::Malformed(Malformed::UnknownKind { kind })),
-    };
+    let kind = Kind::from_code(kind).ok_or(ItemProblem::Malformed(Malformed::UnknownKind { kind }))?;
     if part == 0 || part > parts {
         return Err(ItemProblem::Malformed(Malformed::Part { part, parts }));
     }

@@ -125,7 +125,7 @@ async fn an_error_is_told_to_card_operator_and_customer_service_but_never_answer
     assert_eq!(centre.one(sms(1, vec![0x48, 0x7F, 0x10, 0x6F, 0x3A, 5, 2, 4])).await, Outcome::Stored);
     assert_eq!(centre.edge.ingest(vec![sms(1, vec![0x48, 1])]).await, [refused(Reason::Malformed)]);
     // Error messages leave in order: when the next one is there, the two errors of the card had none.
-    assert_eq!(centre.edge.ingest(vec![sms(1, vec![0xC1])]).await, [refused(Reason::Unsupported)]);
+    assert_eq!(centre.edge.ingest(vec![sms(1, vec![0xC7])]).await, [refused(Reason::Unsupported)]);
     centre.until("the next error message", |centre| centre.errors.lock().unwrap().len() > 1).await;
     assert_eq!(centre.errors.lock().unwrap().len(), 2);
     let kinds: Vec<_> = centre.store.tables().notices.iter().map(|notice| notice.kind.clone()).collect();

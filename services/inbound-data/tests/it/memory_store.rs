@@ -8,10 +8,15 @@ use std::{
 use async_trait::async_trait;
 use domain::{
     delivery::{Action, Content, State},
-    identity::{DeviceKey, Msisdn, Timestamp},
+    identity::{DeviceKey, Msisdn, SubscriberId, Timestamp},
     phonebook::{Change, DeviceState, DeviceView, Page, PageKey},
+    transfer::{Needed, Session, Shelf, Writes},
 };
-use store::{BillingEvent, InboundCommit, InboundStore, Notice, Part, PartsHeld, PartsKey, Result, StoreError};
+use link::transfer::parts::Item;
+use store::{
+    BillingEvent, Found, InboundCommit, InboundStore, Notice, Part, PartsHeld, PartsKey, Result, StoreError,
+    TransferStore,
+};
 use tokio::sync::Semaphore;
 
 /// Everything stored, in the form in which a database has it: values are encoded.
@@ -29,6 +34,8 @@ pub struct Tables {
     pub dead_letters: Vec<store::DeadLetter>,
     pub parts: Vec<Part>,
     claims: HashSet<(Msisdn, i64)>,
+    sessions: HashMap<(DeviceKey, u32), Vec<u8>>,
+    shelves: HashMap<SubscriberId, Shelf>,
     /// The highest counters of secured packets that were reserved.
     secured: HashMap<DeviceKey, u64>,
     pub commits: usize,
@@ -104,8 +111,76 @@ impl Tables {
         self.parts.iter().filter(|part| part.sequence > 0).count()
     }
 
+    fn write_transfers(&mut self, writes: Writes) {
+        for session in writes.sessions {
+            self.sessions.insert((session.opening.device, session.opening.id), session.to_octets());
+        }
+        writes.forgotten.iter().for_each(|key| drop(self.sessions.remove(key)));
+        for (owner, session) in writes.dropped {
+            self.shelf(owner).discard(session);
+        }
+        for item in writes.staged {
+            self.shelf(item.owner).stage(item.session, item.number, item.content);
+        }
+        for (owner, name, collection) in writes.collections {
+            self.shelf(owner).put(name, collection);
+        }
+        for (owner, name) in writes.deleted {
+            let version = self.shelf(owner).get(&name).map(|collection| collection.version);
+            self.shelf(owner).delete(&name, version.unwrap());
+        }
+    }
+
+    pub fn shelf(&mut self, owner: SubscriberId) -> &mut Shelf {
+        self.shelves.entry(owner).or_default()
+    }
+
     pub fn ordered(&self) -> Vec<Action> {
         self.actions.values().filter(|action| action.content.code() != 1).cloned().collect()
+    }
+}
+
+#[async_trait]
+impl TransferStore for MemoryStore {
+    async fn transfer_sessions(&self, devices: &[DeviceKey]) -> Result<Vec<Session>> {
+        let tables = self.tables();
+        tables.check()?;
+        let of_devices = tables.sessions.iter().filter(|((device, _), _)| devices.contains(device));
+        Ok(of_devices.map(|(_, octets)| Session::from_octets(octets.clone()).unwrap()).collect())
+    }
+
+    async fn shelves(&self, owners: &[SubscriberId]) -> Result<HashMap<SubscriberId, Shelf>> {
+        let tables = self.tables();
+        tables.check()?;
+        Ok(owners.iter().filter_map(|owner| Some((*owner, tables.shelves.get(owner)?.clone()))).collect())
+    }
+
+    async fn transfer_items(&self, needed: &[Needed]) -> Result<Vec<Found>> {
+        let tables = self.tables();
+        tables.check()?;
+        let mut found = Vec::new();
+        for each in needed {
+            match *each {
+                Needed::Item { owner, place } => {
+                    let content = tables.shelves.get(&owner).and_then(|shelf| shelf.item(place)).cloned();
+                    found.extend(content.map(|content| Found { needed: *each, number: place.number, content }));
+                }
+                Needed::Entries { owner, session } => {
+                    let items = tables.shelves.get(&owner).into_iter().flat_map(|shelf| shelf.items(session));
+                    let each =
+                        |(number, content): (u16, &Item)| Found { needed: *each, number, content: content.clone() };
+                    found.extend((1..).zip(items).map(each));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn expire_transfers(&self, before: Timestamp, _: u32) -> Result<u64> {
+        let mut tables = self.tables();
+        let count = tables.sessions.len();
+        tables.sessions.retain(|_, octets| Session::from_octets(octets.clone()).unwrap().last_traffic >= before);
+        Ok((count - tables.sessions.len()) as u64)
     }
 }
 
@@ -211,6 +286,7 @@ impl InboundStore for MemoryStore {
         for (key, page) in &batch.pages {
             tables.pages.insert(*key, page.to_octets());
         }
+        tables.write_transfers(batch.transfers);
         tables.commits += 1;
         tables.journal.extend(batch.changes);
         let moved = batch.moved_actions.into_iter().map(|(action, ..)| action);

@@ -151,7 +151,17 @@ impl Step<'_, '_> {
 
     /// A whole record into the book, and what the monitor table covers of it into the checksums.
     fn block(&mut self, block: &Bytes) -> Result<(), &'static str> {
-        let (file, record_number, mut data) = place(block).ok_or("it names no record")?;
+        let (file, record_number, data) = place(block).ok_or("it names no record")?;
+        self.whole_record(file, record_number, data)
+    }
+
+    /// A whole record, as [`Self::block`].
+    pub(super) fn whole_record(
+        &mut self,
+        file: FilePath,
+        record_number: u8,
+        mut data: Bytes,
+    ) -> Result<(), &'static str> {
         let monitor = &self.card.view.state.monitor;
         let is_known = [EF_ADN, EF_EXT1, PHONE_MEMORY].contains(&file)
             || monitor.rows().any(|(_, row)| (row.df, row.ef) == (file.df, file.ef));
@@ -253,7 +263,7 @@ impl Step<'_, '_> {
     }
 
     /// An action as it is now: new in this batch, or moved.
-    fn put(&mut self, action: Action) {
+    pub(super) fn put(&mut self, action: Action) {
         let id = action.id;
         match self.effects.new_actions.iter_mut().find(|new| new.id == id) {
             Some(new) => *new = action.clone(),

@@ -16,6 +16,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod third;
+mod transfer;
 
 use std::time::Duration;
 
@@ -123,6 +124,8 @@ pub enum Parsed {
     Message(Message),
     /// Of the asynchronous mode, which every profile has (D-50).
     Asynchronous(link::asynchronous::Message),
+    /// Of a transfer between devices, whatever their profile.
+    Transfer(link::transfer::Message),
     First(link::first::Message),
     /// A backup of the first embodiment whose checksum is wrong, with the numbers of its entries as they came (D-24).
     FirstDamaged {
@@ -206,6 +209,7 @@ pub fn parse(octets: &[u8], monitor: &MonitorTable) -> Parsed {
             Ok(message) => Parsed::Asynchronous(message),
             Err(malformed) => Parsed::Malformed { reason: malformed.reason(), what: malformed.to_string() },
         },
+        Some(FirstOctet::Transfer(_)) => transfer::parse(octets),
         Some(_) => Parsed::Unsupported { first_octet },
     }
 }
@@ -242,7 +246,8 @@ fn is_from_card(message: &Message) -> bool {
 #[must_use]
 pub fn needs_open_actions(parsed: &Parsed, card: &Card) -> bool {
     is_answer(parsed)
-        || matches!(parsed, Parsed::Message(Message::RestoreRequest { .. }) | Parsed::Asynchronous(_))
+        || matches!(parsed, Parsed::Message(Message::RestoreRequest { .. }))
+        || matches!(parsed, Parsed::Asynchronous(_) | Parsed::Transfer(_))
         || matches!(parsed, Parsed::Third(link::third::Message::Control { .. }))
         || tables::is_unreadable(parsed, card)
 }
@@ -268,6 +273,7 @@ pub fn pages_needed(incoming: &Incoming, parsed: &Parsed, card: &Card, keys: &mu
         }
         Parsed::Message(Message::RestoreAcknowledgement { .. }) => answers::pages_needed(card, keys),
         Parsed::Message(Message::RestoreRequest { .. }) => book_pages(&card.view, keys),
+        Parsed::Transfer(message) => transfer::pages_needed(message, card, keys),
         Parsed::First(message) => first::pages_needed(message, &card.view, keys),
         Parsed::Third(message) => third::pages_needed(message, &card.view, keys),
         _ => {}
@@ -305,8 +311,9 @@ pub fn apply(
     }
     match repeat(incoming, hash, &card.view.state, context) {
         Repeat::No => {}
-        // Blocks may come twice; the session knows what that means.
-        Repeat::Duplicate if incoming.bearer == Bearer::Sms && matches!(parsed, Parsed::Asynchronous(_)) => {}
+        // Blocks and what a transfer says may come twice; the session knows what that means.
+        Repeat::Duplicate
+            if incoming.bearer == Bearer::Sms && matches!(parsed, Parsed::Asynchronous(_) | Parsed::Transfer(_)) => {}
         // The same answer to another action is no repeat: two restores of one record are acknowledged by equal octets.
         Repeat::Duplicate if incoming.bearer == Bearer::Sms && is_answer(&parsed) && awaits_answer(card) => {}
         Repeat::Duplicate => {
@@ -321,7 +328,7 @@ pub fn apply(
         counted(incoming, card);
         return Verdict { outcome: Outcome::Duplicate, reply: None };
     }
-    if matches!(parsed, Parsed::Asynchronous(_)) && !card.has_actions() {
+    if matches!(parsed, Parsed::Asynchronous(_) | Parsed::Transfer(_)) && !card.has_actions() {
         return Verdict { outcome: Outcome::LookCloser, reply: None };
     }
     let parsed = match tables::choose(incoming, parsed, card) {
@@ -341,6 +348,7 @@ pub fn apply(
             malformed(incoming, card, Reason::Unsupported, what, effects)
         }
         Parsed::Asynchronous(message) => asynchronous::apply(incoming, message, hash, card, pages, context, effects),
+        Parsed::Transfer(message) => transfer::apply(incoming, message, hash, card, pages, context, effects),
         Parsed::FirstDamaged { record_numbers } => first::damaged(incoming, card, &record_numbers, context, effects),
         message @ (Parsed::Message(_) | Parsed::First(_) | Parsed::Third(_)) => {
             accept(incoming, hash, message, card, pages, context, effects)

@@ -14,6 +14,7 @@ use super::{
     columns::{self, Column, DEVICE, SUBSCRIBER, clean, column, get, octet},
     pool::Params,
     times::At,
+    transfer,
 };
 use crate::{Account, Audit, Guard, NewAccount, NewCard, Result, SessionUpdate, StoreError, UserChange, rows};
 
@@ -202,6 +203,7 @@ pub async fn erase(connection: &Connection, id: SubscriberId, asked: Timestamp) 
         let delete = format!("DELETE FROM {table} WHERE subscriber_id = $1");
         erased += connection.execute(&delete, &[&id.0]).await?;
     }
+    erased += transfer::erase(connection, id).await?;
     let insert = "INSERT INTO erasure (subscriber_id, msisdn, asked) VALUES ($1, $2, $3)";
     connection.execute(insert, &[&id.0, &number, &At(asked)]).await?;
     for table in ["dead_letter", "message_part", "error_reply"] {

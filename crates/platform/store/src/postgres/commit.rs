@@ -9,6 +9,7 @@ use super::{
     columns::{self, Column, column, octet},
     pool::Connection,
     times::At,
+    transfer,
 };
 use crate::{Audit, InboundCommit, Result, StoreError, rows};
 use domain::{
@@ -19,14 +20,14 @@ use domain::{
 
 /// The statement while it is put together.
 #[derive(Default)]
-struct Statement<'a> {
+pub struct Statement<'a> {
     parts: Vec<String>,
     columns: Vec<Column<'a>>,
 }
 
 impl<'a> Statement<'a> {
     /// `sql` is handed the arguments of `UNNEST`.
-    fn part(&mut self, name: &str, types: &[&str], columns: Vec<Column<'a>>, sql: impl FnOnce(&str) -> String) {
+    pub fn part(&mut self, name: &str, types: &[&str], columns: Vec<Column<'a>>, sql: impl FnOnce(&str) -> String) {
         let arguments = columns::arguments(types, self.columns.len() + 1);
         self.parts.push(format!("{name} AS ({})", sql(&arguments)));
         self.columns.extend(columns);
@@ -53,6 +54,7 @@ pub async fn write(connection: &Connection, batch: &InboundCommit, audit: Option
     }
     signals(&mut statement, batch);
     parts(&mut statement, batch);
+    transfer::write(&mut statement, &batch.transfers);
     if let Some(Audit { at, who, what }) = audit {
         let columns: Vec<Column<'_>> =
             vec![Box::new(vec![At(*at)]), Box::new(vec![columns::clean(who)]), Box::new(vec![columns::clean(what)])];

@@ -165,7 +165,9 @@ impl InboundStore for PostgresStore {
                    ('book_page', 'INSERT'), ('book_page', 'UPDATE'), ('book_change', 'INSERT'), \
                    ('billing_event', 'INSERT'), ('outbound_action', 'INSERT'), ('outbound_action', 'UPDATE'), \
                    ('notice', 'INSERT'), ('dead_letter', 'INSERT'), ('message_part', 'INSERT'), \
-                   ('message_part', 'UPDATE'), ('message_part', 'DELETE'), ('error_reply', 'INSERT')) \
+                   ('message_part', 'UPDATE'), ('message_part', 'DELETE'), ('error_reply', 'INSERT'), \
+                   ('transfer_session', 'INSERT'), ('transfer_item', 'INSERT'), ('transfer_collection', 'INSERT'), \
+                   ('transfer_consent', 'DELETE')) \
                    AS p(relation, privilege) WHERE NOT has_table_privilege(p.relation, p.privilege)";
         let missing = self.readers.get().await?.query(sql, &[]).await?;
         let missing: Vec<String> = missing.iter().map(|row| get(row, 0)).collect::<Result<_>>()?;

@@ -14,6 +14,7 @@ pub(crate) mod pool;
 mod retention;
 mod times;
 mod tls;
+mod transfer;
 
 use std::{
     sync::{Arc, atomic::AtomicI64},

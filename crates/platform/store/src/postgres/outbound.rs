@@ -66,7 +66,7 @@ impl OutboundStore for PostgresStore {
     async fn heads(&self, devices: &[DeviceKey]) -> Result<Vec<(DeviceKey, ActionId)>> {
         let sql = "SELECT u.subscriber, u.device, head.id FROM UNNEST($1::bigint[], $2::bigint[]) AS u(subscriber, device) \
                    CROSS JOIN LATERAL (SELECT a.id FROM outbound_action a WHERE a.subscriber_id = u.subscriber \
-                   AND a.device_id = u.device AND a.state < 3 AND a.kind > 1 AND a.kind <> 6 ORDER BY a.id LIMIT 1) head";
+                   AND a.device_id = u.device AND a.state < 3 AND a.kind > 1 AND a.kind NOT IN (6, 8) ORDER BY a.id LIMIT 1) head";
         let columns = inbound::device_columns(devices);
         let found = self.readers.get().await?.query(sql, &columns::params(&columns)).await?;
         found.iter().map(|row| Ok((rows::key(get(row, 0)?, get(row, 1)?), ActionId(get(row, 2)?)))).collect()
@@ -110,9 +110,9 @@ impl OutboundStore for PostgresStore {
         // One walk along the index of what is due, of so many rows; each that waits for its turn costs one look into
         // the index of what is open.
         let sql = "SELECT a.subscriber_id, a.device_id, a.id, a.due, a.msisdn, a.content, a.traces, \
-                   a.old_enough AND (a.kind IN (1, 6) OR NOT EXISTS (SELECT 1 FROM outbound_action b \
+                   a.old_enough AND (a.kind IN (1, 6, 8) OR NOT EXISTS (SELECT 1 FROM outbound_action b \
                    WHERE b.subscriber_id = a.subscriber_id AND b.device_id = a.device_id AND b.id < a.id \
-                   AND b.state < 3 AND b.kind > 1 AND b.kind <> 6)) \
+                   AND b.state < 3 AND b.kind > 1 AND b.kind NOT IN (6, 8))) \
                    FROM (SELECT subscriber_id, device_id, id, due, msisdn, kind, created < $3 AS old_enough, \
                    CASE WHEN kind = 1 AND created < $3 THEN content END AS content, \
                    CASE WHEN created < $3 THEN traces END AS traces FROM outbound_action \

@@ -20,6 +20,7 @@ const EXPIRE_ACTIONS: &str = "DELETE FROM outbound_action WHERE ctid = ANY (ARRA
 impl PostgresStore {
     pub(super) async fn remove_expired(&self, what: Expiring, before: Timestamp, limit: u32) -> Result<u64> {
         let parent = match what {
+            Expiring::Collections => return self.remove_old_collections(before, limit).await,
             Expiring::EndedActions => return self.remove_ended_actions(before, limit).await,
             Expiring::Journal => Some("book_change"),
             Expiring::Billing => Some("billing_event"),

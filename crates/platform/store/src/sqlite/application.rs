@@ -13,7 +13,7 @@ use rusqlite::{Connection, Row};
 use super::{
     SqliteStore,
     actions::{self, ACTION, DEVICE, SUBSCRIBER},
-    commit,
+    commit, transfer,
 };
 use crate::{
     Account, ApplicationStore, Audit, Expiring, Guard, InboundCommit, InboundStore, Lease, NewAccount, NewCard, Notice,
@@ -396,6 +396,7 @@ fn erase(connection: &Connection, id: SubscriberId, audit: &Audit) -> Result<u64
     for table in ["book_page", "book_change", "outbound_action", "device_state", "device"] {
         erased += connection.execute(&format!("DELETE FROM {table} WHERE subscriber_id = ?1"), [id.0])?;
     }
+    erased += transfer::erase(connection, id)?;
     let insert = "INSERT INTO erasure (subscriber_id, msisdn, asked) VALUES (?1, ?2, ?3)";
     connection.execute(insert, [id.0, number, audit.at.0])?;
     for table in ["dead_letter", "message_part", "error_reply"] {

@@ -6,7 +6,7 @@ use domain::{
 };
 use rusqlite::{Connection, params};
 
-use super::actions;
+use super::{actions, transfer};
 use crate::{Audit, BillingEvent, DeadLetter, InboundCommit, Notice, Part, PartsKey, Result, rows};
 
 /// `batch` is settled ([`rows::settle`]).
@@ -49,7 +49,7 @@ pub fn write(connection: &Connection, batch: &InboundCommit) -> Result<()> {
         let delete = "DELETE FROM message_part WHERE msisdn = ?1 AND reference = ?2 AND total = ?3 AND sequence > 0";
         connection.prepare_cached(delete)?.execute((key.msisdn.to_i64(), rows::reference_code(key), key.total))?;
     }
-    Ok(())
+    transfer::write(connection, &batch.transfers)
 }
 
 fn write_state(connection: &Connection, device: DeviceKey, state: &DeviceState, due: Option<Timestamp>) -> Result<()> {

@@ -13,6 +13,7 @@ mod inbound;
 mod outbound;
 mod reader;
 mod retention;
+mod transfer;
 mod writer;
 
 use std::{path::Path, sync::Arc, time::Duration};

@@ -67,7 +67,7 @@ impl OutboundStore for SqliteStore {
     async fn heads(&self, devices: &[DeviceKey]) -> Result<Vec<(DeviceKey, ActionId)>> {
         let devices = devices.to_vec();
         let sql = "SELECT min(id) FROM outbound_action \
-                   WHERE subscriber_id = ?1 AND device_id = ?2 AND state < 3 AND kind > 1 AND kind <> 6";
+                   WHERE subscriber_id = ?1 AND device_id = ?2 AND state < 3 AND kind > 1 AND kind NOT IN (6, 8)";
         let read = move |connection: &Connection| {
             let mut heads = Vec::new();
             for device in devices {
@@ -122,9 +122,9 @@ impl OutboundStore for SqliteStore {
 
     async fn due(&self, query: &DueQuery) -> Result<DuePage> {
         let sql = "SELECT a.subscriber_id, a.device_id, a.id, a.due, a.msisdn, CASE WHEN a.kind = 1 THEN a.content END, \
-                   a.traces, a.created < ?3 AND (a.kind IN (1, 6) OR NOT EXISTS (SELECT 1 FROM outbound_action b \
+                   a.traces, a.created < ?3 AND (a.kind IN (1, 6, 8) OR NOT EXISTS (SELECT 1 FROM outbound_action b \
                    WHERE b.subscriber_id = a.subscriber_id AND b.device_id = a.device_id AND b.id < a.id \
-                   AND b.state < 3 AND b.kind > 1 AND b.kind <> 6)) \
+                   AND b.state < 3 AND b.kind > 1 AND b.kind NOT IN (6, 8))) \
                    FROM outbound_action a WHERE a.state < 2 AND a.channel = ?1 AND a.due < ?2 \
                    AND (a.due, a.id) > (?4, ?5) ORDER BY a.due, a.id LIMIT ?6";
         let row = |row: &Row<'_>| {

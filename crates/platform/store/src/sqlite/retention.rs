@@ -12,6 +12,7 @@ type Key = Vec<i64>;
 impl SqliteStore {
     pub(super) async fn remove_expired(&self, what: Expiring, before: Timestamp, limit: u32) -> Result<u64> {
         let (columns, select) = match what {
+            Expiring::Collections => return self.remove_old_collections(before, limit).await,
             Expiring::EndedActions => {
                 (2, "SELECT subscriber_id, id FROM outbound_action WHERE state > 2 AND due < ?1 ORDER BY due LIMIT ?2")
             }
@@ -46,6 +47,8 @@ fn delete(connection: &Connection, what: Expiring, keys: &[Key], before: Timesta
         }
         Expiring::Billing => "DELETE FROM billing_event WHERE rowid = ?1",
         Expiring::Audit => "DELETE FROM audit WHERE rowid = ?1",
+        // By themselves, with what belongs to them.
+        Expiring::Collections => return Ok(0),
     };
     let mut statement = connection.prepare_cached(delete)?;
     let mut deleted = 0;

@@ -15,3 +15,4 @@ mod retention;
 mod secured;
 mod sqlite_faults;
 mod tls;
+mod transfers;

@@ -29,6 +29,10 @@ async fn the_schema_is_versioned_and_migrating_again_changes_nothing() {
             "lease",
             "ip_session",
             "setting",
+            "transfer_session",
+            "transfer_item",
+            "transfer_collection",
+            "transfer_consent",
         ] {
             assert!(tables.iter().any(|name| name == table), "{}: {table}", store.name);
         }

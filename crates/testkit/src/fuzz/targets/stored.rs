@@ -96,9 +96,9 @@ fn states() -> Target {
 fn transfers() -> Target {
     let times = "0000000000000003".repeat(3);
     let opening = "01 00000001 0000000000000001 0000000000000002 0007 06 0000000000000001 0004 6D61696E";
-    let running = hex(&format!("{opening} 00 00 0000 FF 00 00 {times} 00000001 00000020 0000 0005 0000 0000"));
+    let running = hex(&format!("{opening} 00 00 0000 FF 00 00 {times} 00000001 00000020 0000 0005 0000 0000 0000"));
     let part = hex("0011 C4 00000001 0000 02 04 746F6E65 01 03 0708");
-    let ended = hex(&format!("{opening} 02 02 0001 03 01 02 {times} 00000001 00000020 0001 0005 0000 0001"));
+    let ended = hex(&format!("{opening} 02 02 0001 03 01 02 {times} 00000001 00000020 0001 0005 0000 0000 0001"));
     Target::new("transfer-session", vec![[running.clone(), part].concat(), running, ended], |octets| {
         settles(octets, |octets| Session::from_octets(octets.to_vec()), Session::to_octets)
     })

@@ -54,7 +54,9 @@ fn every_kind_of_message_has_its_place() {
         &[0x81, 1, 1],
         &[0xA2, 1, 1, 0],
         &[0xA4],
-        &[0xC1],
+        &[0xC2, 0, 1, 0, 0, 0, 7, 0, 0],
+        &[0xC3, 0, 0, 0, 7, 0, 1],
+        &[0xC7],
         &[0x60],
         &[0xF2],
         &[0],
@@ -65,6 +67,7 @@ fn every_kind_of_message_has_its_place() {
     check(&[], refused(Reason::Malformed));
     check(&[0xA1], refused(Reason::Malformed));
     check(&[0xA1, 1, 1, 1, 1, 0, 0, 0, 2, 1, 0x41], Outcome::Stored);
+    check(&[0xC1], refused(Reason::Malformed));
     check(&[0x48, 1], refused(Reason::Malformed));
 }
 

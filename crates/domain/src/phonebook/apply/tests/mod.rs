@@ -10,6 +10,7 @@ mod restores;
 mod resynchronisation;
 mod strange_answers;
 mod third;
+mod transfer;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -28,7 +29,7 @@ use super::*;
 use crate::{
     delivery::{ConfigurationItem, Progress, RestoreRecord, build},
     identity::{DeviceId, DeviceKey, SubscriberId},
-    phonebook::{Device, DeviceView, EF_ADN, FilePath, LateAnswers, Page, Subscriber, history, restore},
+    phonebook::{Device, DeviceView, EF_ADN, FilePath, LateAnswers, Page, Subscriber, Transfers, history, restore},
 };
 
 const KEY: DeviceKey = DeviceKey { subscriber: SubscriberId(1), device: DeviceId(2) };
@@ -142,6 +143,8 @@ impl Centre {
         let open = std::mem::take(&mut self.card.open);
         let mut parsed = parse(octets, &self.card.view.state.monitor);
         self.card = Card::new(self.card.view.clone());
+        // No session is known, nothing is stored.
+        self.card.set_transfers(Transfers::default());
         let mut read = needs_open_actions(&parsed, &self.card);
         loop {
             if read {
