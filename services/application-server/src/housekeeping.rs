@@ -1,4 +1,4 @@
-//! What is kept for a time and no longer (D-126): ended actions, journal, billing events, audit log. One process of all does it at a
+//! What is kept for a time and no longer (D-126): ended actions, journal, billing events, collections, audit log. One process of all does it at a
 //! time, in small steps with pauses, so that it never has more than half of a connection.
 
 use std::{sync::Arc, time::Duration};
@@ -31,6 +31,9 @@ pub struct HousekeepingConfig {
     /// How long billing events are kept, by whole days UTC (default 400d, 1d to 36500d).
     #[serde(with = "duration")]
     pub billing: Duration,
+    /// How long a collection of a transfer is kept that is not stored anew (default 400d, 1d to 36500d).
+    #[serde(with = "duration")]
+    pub collections: Duration,
     /// How long it stays who did and saw what (default 730d: 24 months; 90d to 36500d).
     #[serde(with = "duration")]
     pub audit: Duration,
@@ -45,6 +48,7 @@ impl Default for HousekeepingConfig {
             ended_actions: days(7),
             journal: days(400),
             billing: days(400),
+            collections: days(400),
             audit: days(730),
             batch_rows: 1000,
         }
@@ -62,6 +66,7 @@ impl Validate for HousekeepingConfig {
             Problem::duration_range("ended_actions", self.ended_actions, Duration::from_secs(3600)..=days(3650)),
             Problem::duration_range("journal", self.journal, days(1)..=days(36_500)),
             Problem::duration_range("billing", self.billing, days(1)..=days(36_500)),
+            Problem::duration_range("collections", self.collections, days(1)..=days(36_500)),
             Problem::duration_range("audit", self.audit, days(90)..=days(36_500)),
             Problem::range("batch_rows", self.batch_rows, 10..=100_000),
         ]
@@ -96,19 +101,20 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
     }
 }
 
-/// One round; also for tests. How many rows went, of actions, journal, billing and audit log. What fails with one kind keeps no other.
+/// One round; also for tests. How many rows went, of actions, journal, billing, collections and audit log. What fails with one kind keeps no other.
 ///
 /// # Errors
 /// The store's first; what is left is for the next round.
-pub async fn round(app: &App) -> Result<[u64; 4], StoreError> {
-    let HousekeepingConfig { ended_actions, journal, billing, audit, .. } = app.config.housekeeping;
+pub async fn round(app: &App) -> Result<[u64; 5], StoreError> {
+    let HousekeepingConfig { ended_actions, journal, billing, collections, audit, .. } = app.config.housekeeping;
     let now = app.now();
     erase_rest(app, Duration::MAX).await;
     let actions = remove(app, Expiring::EndedActions, "actions", earlier(now, ended_actions)).await;
     let journal = remove(app, Expiring::Journal, "journal", midnight(earlier(now, journal))).await;
     let billing = remove(app, Expiring::Billing, "billing", midnight(earlier(now, billing))).await;
+    let collections = remove(app, Expiring::Collections, "collections", earlier(now, collections)).await;
     let audit = remove(app, Expiring::Audit, "audit", earlier(now, audit)).await;
-    Ok([actions?, journal?, billing?, audit?])
+    Ok([actions?, journal?, billing?, collections?, audit?])
 }
 
 async fn remove(app: &App, what: Expiring, name: &'static str, before: Timestamp) -> Result<u64, StoreError> {

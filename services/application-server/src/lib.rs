@@ -1,8 +1,8 @@
 //! The application server: accounts, books with their history, restore, configuration, queues and notices for operators,
 //! and what the edges need kept (leases, session registry, settings).
 //!
-//! One file per gRPC service of `centre.v1`: [`accounts`], [`phonebooks`], [`commands`], [`security`], [`queues`],
-//! [`edge_registry`].
+//! One file per gRPC service of `centre.v1`: [`accounts`], [`phonebooks`], [`commands`], [`security`], [`transfers`],
+//! [`queues`], [`edge_registry`].
 //! [`app`] holds what they share. An operator's change, its audit row and its actions are one transaction; the queue
 //! hears of actions after it (the store is the truth, the janitor of `outbound-action` queues what was missed).
 //! [`housekeeping`] removes what was kept for long enough.
@@ -21,6 +21,7 @@ pub mod phonebooks;
 pub mod queues;
 pub mod security;
 mod sessions;
+pub mod transfers;
 mod translate;
 mod users;
 
@@ -68,6 +69,7 @@ pub fn routes(app: Arc<App>) -> Routes {
         .add_service(centre::phonebooks_server::PhonebooksServer::new(phonebooks::Service(app.clone())))
         .add_service(centre::commands_server::CommandsServer::new(commands::Service(app.clone())))
         .add_service(centre::security_server::SecurityServer::new(security::Service(app.clone())))
+        .add_service(centre::transfers_server::TransfersServer::new(transfers::Service(app.clone())))
         .add_service(centre::queues_server::QueuesServer::new(queues::Service(app.clone())))
         .add_service(centre::edge_registry_server::EdgeRegistryServer::new(edge_registry::Service(app)));
     routes.routes()

@@ -92,6 +92,9 @@ pub enum Command {
         #[arg(long, default_value_t = 0, hide_default_value = true)]
         device: i64,
     },
+    /// Transfers between devices: collections, and who else may fetch them.
+    #[command(subcommand)]
+    Transfer(Transfer),
     /// What is under way to cards.
     #[command(subcommand)]
     Actions(Actions),
@@ -344,4 +347,30 @@ pub enum Actions {
         #[arg(value_parser = notation::action)]
         action: centre::ActionReference,
     },
+}
+
+#[derive(Subcommand)]
+pub enum Transfer {
+    /// Shows what a user has stored, who else may fetch it, and the sessions of the last day.
+    List {
+        /// Number in E.164, with or without +.
+        #[arg(value_parser = notation::msisdn)]
+        msisdn: String,
+    },
+    /// The owner lets another user fetch a collection.
+    Consent(Consent),
+    /// The owner does so no more.
+    Withdraw(Consent),
+}
+
+#[derive(Args)]
+pub struct Consent {
+    /// The owner's number in E.164, with or without +.
+    #[arg(value_parser = notation::msisdn)]
+    pub msisdn: String,
+    /// The collection's name; it need not be there yet.
+    pub name: String,
+    /// The other user's number in E.164, with or without +.
+    #[arg(long, value_parser = notation::msisdn)]
+    pub to: String,
 }

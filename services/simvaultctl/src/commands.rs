@@ -18,7 +18,7 @@ use crate::{
         Restore,
     },
     output::{Cell, Output, Table},
-    security, sessions, settings, time,
+    security, sessions, settings, time, transfers,
 };
 
 /// A book with history may take a while; nothing takes longer.
@@ -80,6 +80,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             let answer = CommandsClient::new(connection).list_sessions(request).await.map(Response::into_inner);
             answer.map_err(Failure::from).and_then(|answer| Ok(output.table(&sessions::table(&answer.sessions))?))
         }
+        Command::Transfer(command) => transfers::run(connection, &output, command).await,
         Command::Actions(command) => actions(connection, &output, command).await,
         Command::Audit { msisdn, limit } => audit(connection, &output, msisdn, limit).await,
         Command::Queues => queues(connection, &output).await,

@@ -11,6 +11,7 @@ mod security;
 mod sessions;
 mod settings;
 mod time;
+mod transfers;
 
 use std::process::ExitCode;
 

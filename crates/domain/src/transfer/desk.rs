@@ -447,8 +447,13 @@ fn find(
             (subscriber_of(number).ok_or(Reason::AccessDenied)?, name)
         }
     };
-    let is_legal = !name.is_empty()
+    if is_legal_name(name) { Ok((owner, name)) } else { Err(Reason::Malformed) }
+}
+
+/// Whether a collection may have this name.
+#[must_use]
+pub fn is_legal_name(name: &str) -> bool {
+    !name.is_empty()
         && name.len() <= NAME_OCTETS_MAX
-        && !name.chars().any(|character| character.is_control() || character == '/');
-    if is_legal { Ok((owner, name)) } else { Err(Reason::Malformed) }
+        && !name.chars().any(|character| character.is_control() || character == '/')
 }
