@@ -7,7 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use mobile::{Input, Output, Station};
+use mobile::{
+    Bearer, Input, Output, Station,
+    transfer::{TransferApp, TransferOutput},
+};
 use sms::{Address, Deliver, ProtocolId, Submit, TimeStamp, UserData, UserDataHeader};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -22,15 +25,62 @@ use crate::{
 pub struct Phone {
     pub subscription: Subscription,
     station: Mutex<Station>,
+    /// Software of the phone that transfers collections; its lock is taken behind the station's.
+    transfer: Mutex<Option<Transfer>>,
     /// Time on the fleet's clock when the station was made.
     made: Duration,
     changed: Notify,
     lost: CancellationToken,
 }
 
+/// The software, and what its user has read.
+struct Transfer {
+    app: TransferApp,
+    texts: Vec<String>,
+    /// On the clock that the station was given last.
+    now: Duration,
+}
+
 impl Phone {
     pub(super) fn new(subscription: Subscription, station: Station, made: Duration, lost: CancellationToken) -> Self {
-        Self { subscription, station: Mutex::new(station), made, changed: Notify::new(), lost }
+        let transfer = Mutex::default();
+        Self { subscription, station: Mutex::new(station), transfer, made, changed: Notify::new(), lost }
+    }
+
+    /// Installs the software that transfers collections.
+    pub fn install(&self, app: TransferApp) {
+        *self.transfer() = Some(Transfer { app, texts: Vec::new(), now: Duration::ZERO });
+        self.changed.notify_one();
+    }
+
+    /// Does something with that software, given the time; `None`: there is none.
+    pub fn with_transfer<T>(&self, action: impl FnOnce(&mut Station, &mut TransferApp, Duration) -> T) -> Option<T> {
+        let mut station = self.station();
+        let result = self.transfer().as_mut().map(|it| action(&mut station, &mut it.app, it.now));
+        self.changed.notify_one();
+        result
+    }
+
+    /// What it has shown to its user.
+    #[must_use]
+    pub fn transfer_texts(&self) -> Vec<String> {
+        self.transfer().as_ref().map(|it| it.texts.clone()).unwrap_or_default()
+    }
+
+    /// Whether the octets are a transfer's, which the phone's software takes.
+    fn takes_transfer(&self, octets: &[u8], now: Duration) -> bool {
+        let is_of_transfer = matches!(octets.first(), Some(0xC0..=0xC7));
+        let mut station = self.station();
+        match self.transfer().as_mut().filter(|_| is_of_transfer) {
+            Some(it) => it.app.receive(&mut station, octets, now),
+            None => return false,
+        }
+        self.changed.notify_one();
+        true
+    }
+
+    fn transfer(&self) -> MutexGuard<'_, Option<Transfer>> {
+        self.transfer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does something with the station (edits, reads), then lets its task look what follows from it.
@@ -47,6 +97,11 @@ impl Phone {
 
     /// A message from the SMSC, as an SMS-DELIVER.
     pub(super) fn deliver(&self, message: &MobileTerminated, now: Duration) {
+        // Class 1: for the phone itself.
+        let is_for_phone = message.data_coding == sms::MT_DATA_CODING_CLASS_1.0 && !message.user_data_header;
+        if is_for_phone && self.takes_transfer(&message.payload, now.saturating_sub(self.made)) {
+            return;
+        }
         if let Some(tpdu) = deliver_tpdu(message) {
             self.station().handle_input(Input::SmsDeliver(tpdu), now.saturating_sub(self.made));
             self.changed.notify_one();
@@ -64,7 +119,7 @@ pub(super) async fn drive(phone: Arc<Phone>, number: Number, shared: Arc<Shared>
     let mut channel: Option<Channel> = None;
     loop {
         let now = shared.now().saturating_sub(phone.made);
-        let Turn { outputs, timeout, ip } = turn(&phone, now);
+        let Turn { outputs, timeout, ip, transfers } = turn(&phone, now);
         let own = own_link(&shared.config.cards, &phone.subscription);
         let address = ip.and_then(|to| to.or(own.map(|own| own.address)));
         if let (Some(address), None, Some(own)) = (address, &link, own) {
@@ -100,6 +155,17 @@ pub(super) async fn drive(phone: Arc<Phone>, number: Number, shared: Arc<Shared>
                 Output::Display(_) => {}
             }
         }
+        for (bearer, payload) in transfers {
+            match (bearer, &link) {
+                (Bearer::Sms, _) => {
+                    if let Some(message) = transferred(number, &shared.config.centre_number, payload) {
+                        shared.config.smsc.offer(message, 0, &shared.delivered).await;
+                    }
+                }
+                (Bearer::Ip, Some(link)) => link.send(payload),
+                (Bearer::Ip, None) => {}
+            }
+        }
         // Behind the outputs: an acknowledgement goes where the message came from (S2-CG-06).
         if let (Some(address), Some(link)) = (address, &link) {
             link.move_to(address);
@@ -110,7 +176,9 @@ pub(super) async fn drive(phone: Arc<Phone>, number: Number, shared: Arc<Shared>
             () = phone.changed.notified() => {}
             Some(payload) = received(&mut link) => {
                 let now = shared.now().saturating_sub(phone.made);
-                phone.station().handle_input(Input::IpPayload(payload), now);
+                if !phone.takes_transfer(&payload, now) {
+                    phone.station().handle_input(Input::IpPayload(payload), now);
+                }
             }
             Some(happened) = happened(&mut channel) => {
                 phone.station().handle_input(happened, shared.now().saturating_sub(phone.made));
@@ -133,6 +201,8 @@ struct Turn {
     timeout: Option<Duration>,
     /// Whether it listens on IP, and the centre's address when the card has one (CID 0x03).
     ip: Option<Option<SocketAddr>>,
+    /// What the transfer software has to send.
+    transfers: Vec<(Bearer, Bytes)>,
 }
 
 fn turn(phone: &Phone, now: Duration) -> Turn {
@@ -141,8 +211,24 @@ fn turn(phone: &Phone, now: Duration) -> Turn {
         station.handle_input(Input::Tick, now);
     }
     let outputs = std::iter::from_fn(|| station.poll_output()).collect();
-    let listens = station.bearer() == mobile::Bearer::Ip && !station.speaks_ip_itself();
-    Turn { outputs, timeout: station.next_timeout(), ip: listens.then(|| station.centre_ip()) }
+    let mut listens = station.bearer() == Bearer::Ip && !station.speaks_ip_itself();
+    let mut timeout = station.next_timeout();
+    let mut transfers = Vec::new();
+    if let Some(it) = phone.transfer().as_mut() {
+        it.now = now;
+        if it.app.next_call().is_some_and(|at| at <= now) {
+            it.app.tick(&mut station, now);
+        }
+        while let Some(output) = it.app.poll_output() {
+            match output {
+                TransferOutput::Send(octets) => transfers.push((it.app.bearer, octets.into())),
+                TransferOutput::Display(text) => it.texts.push(text),
+            }
+        }
+        listens |= it.app.bearer == Bearer::Ip;
+        timeout = timeout.into_iter().chain(it.app.next_call()).min();
+    }
+    Turn { outputs, timeout, ip: listens.then(|| station.centre_ip()), transfers }
 }
 
 async fn sleep_until(at: Option<tokio::time::Instant>) {
@@ -181,6 +267,19 @@ fn originated(msisdn: Number, tpdu: &[u8]) -> Option<MobileOriginated> {
         data_coding: submit.data_coding.0,
         user_data_header: header.is_some(),
         payload: joined(header, submit.user_data.body()),
+        message_reference: None,
+    })
+}
+
+/// A short message of the phone's own software.
+fn transferred(msisdn: Number, centre: &str, payload: Bytes) -> Option<MobileOriginated> {
+    Some(MobileOriginated {
+        msisdn,
+        destination: Number::new(centre.as_bytes()).ok()?,
+        protocol_id: sms::PID_SHORT_MESSAGE.0,
+        data_coding: sms::MT_DATA_CODING_CLASS_1.0,
+        user_data_header: false,
+        payload,
         message_reference: None,
     })
 }

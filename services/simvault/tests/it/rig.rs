@@ -160,11 +160,14 @@ impl Rig {
             // What a message of every profile travels as is its device's.
             let protocol_ids: &[u8] = match message.payload.first() {
                 _ if message.user_data_header => &[0x7F],
-                Some(0x01..=0x07 | 0x80..=0x87) => &[0x00],
+                Some(0x01..=0x07 | 0x80..=0x87 | 0xC0..=0xC7) => &[0x00],
                 Some(0xA0..=0xA7) => &[0x00, 0x7F],
                 _ => &[0x7F],
             };
-            assert_eq!(message.data_coding, 0xF6, "8 bit, class 2 (D-59)");
+            // What is said in a transfer is for the phone itself.
+            let is_transfer = matches!(message.payload.first(), Some(0xC0..=0xC7)) && !message.user_data_header;
+            let (data_coding, class) = if is_transfer { (0xF5, 1) } else { (0xF6, 2) };
+            assert_eq!(message.data_coding, data_coding, "8 bit, class {class} (D-59)");
             assert!(protocol_ids.contains(&message.protocol_id), "TP-PID {:02X} (D-59)", message.protocol_id);
             // A header is that of a secured packet, alone or in two parts.
             let is_packet = matches!(
