@@ -60,7 +60,7 @@ pub enum MalformedMessage {
     ChecksumTruncated { expected: usize, actual: usize },
     #[error("no record, expected at least one")]
     NoRecords,
-    #[error("format {format:02X} of a compact message, expected 01")]
+    #[error("format {format:02X} of a compact message, expected 40 to 66")]
     UnsupportedFormat { format: u8 },
     /// `record` and `bit` (of the stream after the format octet) count from 0.
     #[error("record {record} of a compact message has {what} at bit {bit}")]

@@ -9,8 +9,17 @@ use crate::{
     record::{Assembler, NotAdded, Record, RefusedTail},
 };
 
-/// The format octet: version 1 of the tables and of the stream.
-pub const FORMAT: u8 = 0x01;
+/// The format octet: version 1 of the tables and of the stream in its first two bits, the row of known numbers in the others.
+pub const FORMAT: u8 = 0x40;
+/// The bits of the row.
+const ROW: u8 = 0x3F;
+
+/// Whether it is a format octet of this version, with a row that there is.
+#[must_use]
+pub fn is_format(octet: u8) -> bool {
+    octet & !ROW == FORMAT && stream::is_row(octet & ROW)
+}
+
 /// Records of one compact message at most, so that few octets cannot ask for much memory.
 pub const RECORDS_MAX: usize = 255;
 /// PID and format octet.
@@ -112,7 +121,10 @@ impl Builder {
     fn finish(self) -> Vec<u8> {
         let plain_octets = self.plain.as_ref().map(Assembler::octets_used);
         match self.compact.filter(|compact| plain_octets.is_none_or(|plain| HEADER_OCTETS + compact.octets() < plain)) {
-            Some(compact) => [vec![Pid::plain(self.compact_type).to_octet(), FORMAT], compact.finish()].concat(),
+            Some(compact) => {
+                let (row, stream) = compact.finish();
+                [vec![Pid::plain(self.compact_type).to_octet(), FORMAT | row & ROW], stream].concat()
+            }
             None => self.plain.map(Assembler::into_octets).unwrap_or_default(),
         }
     }
@@ -125,7 +137,7 @@ pub(crate) fn decode(
 ) -> Result<(Vec<Record>, Option<RefusedTail>), MalformedMessage> {
     match octets.split_first() {
         None => Err(MalformedMessage::NoRecords),
-        Some((&FORMAT, bits)) => stream::read(bits, monitor),
+        Some((&format, bits)) if is_format(format) => stream::read(format & ROW, bits, monitor),
         Some((&format, _)) => Err(MalformedMessage::UnsupportedFormat { format }),
     }
 }

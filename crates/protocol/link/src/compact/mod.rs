@@ -15,4 +15,4 @@ mod stream;
 mod tables;
 
 pub(crate) use message::decode;
-pub use message::{Builder, FORMAT, RECORDS_MAX};
+pub use message::{Builder, FORMAT, RECORDS_MAX, is_format};

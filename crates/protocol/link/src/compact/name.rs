@@ -25,16 +25,27 @@ struct Script {
     alphabet: Alphabet,
 }
 
-/// What one name tells about the next: the UCS2 form that was used last.
+/// What one name tells about the next: the two UCS2 scripts that were used last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NameState {
     last: Script,
+    before: Script,
 }
 
 impl Default for NameState {
-    /// Letters of Polish and Turkish: U+0100 and above.
+    /// Letters of Polish and Turkish (U+0100 and above), of French and Portuguese (U+0080 and above).
     fn default() -> Self {
-        Self { last: Script { form: Form::Pointer(0x02), alphabet: Alphabet::Latin } }
+        let latin = |pointer| Script { form: Form::Pointer(pointer), alphabet: Alphabet::Latin };
+        Self { last: latin(0x02), before: latin(0x01) }
+    }
+}
+
+impl NameState {
+    /// A name in this script follows.
+    fn used(&mut self, script: Script) {
+        if script != self.last {
+            self.before = std::mem::replace(&mut self.last, script);
+        }
     }
 }
 
@@ -59,7 +70,7 @@ pub(super) enum Usual {
 /// Writes an alpha identifier of any octets; `state` is what the names before leave.
 pub(super) fn write(field: &[u8], state: &mut NameState) -> WrittenName {
     let mut raw = Bits::default();
-    raw.put(0b111, 3);
+    raw.put(0b1111, 4);
     put_octets(field, &mut raw);
     let mut best = WrittenName { bits: raw, is_raw: true, usual: None };
     let Some((form, text)) = parse(field) else { return best };
@@ -79,7 +90,10 @@ pub(super) fn write(field: &[u8], state: &mut NameState) -> WrittenName {
         if bits.len() < best.bits.len() {
             best.bits = bits;
             best.is_raw = false;
-            chosen.last = if form == Form::Gsm { state.last } else { script };
+            chosen = *state;
+            if form != Form::Gsm {
+                chosen.used(script);
+            }
         }
     }
     *state = chosen;
@@ -103,15 +117,16 @@ pub(super) fn read_usual(
 
 /// Reads an alpha identifier of `octets` octets.
 pub(super) fn read(reader: &mut Reader<'_>, octets: usize, state: &mut NameState) -> Result<Vec<u8>, BadStream> {
-    let script = match reader.ones(3)? {
+    let script = match reader.ones(4)? {
         0 => Script { form: Form::Gsm, alphabet: Alphabet::Latin },
         1 => state.last,
-        2 => {
-            state.last = Script::read(reader)?;
-            state.last
-        }
+        2 => Script::read(reader)?,
+        3 => state.before,
         _ => return take_octets(reader, octets),
     };
+    if script.form != Form::Gsm {
+        state.used(script);
+    }
     let Script { form, alphabet } = script;
     let text = alphabet.read(reader, form.others(), form.capacity(octets))?;
     form.render(&text, octets).ok_or_else(|| reader.bad(NO_PLACE))
@@ -143,6 +158,8 @@ impl Script {
             bits.put(0b0, 1);
         } else if self == state.last {
             bits.put(0b10, 2);
+        } else if self == state.before {
+            bits.put(0b1110, 4);
         } else {
             bits.put(0b110, 3);
             match self.form {

@@ -17,13 +17,12 @@ use crate::{
 
 /// Octets of EF_ADN after the alpha identifier: the number, capability identifier, extension identifier.
 const ADN_FIXED_OCTETS: usize = number::OCTETS + 2;
-/// Bits that name the row of known numbers.
-const ROW_BITS: u8 = 6;
-
 /// Takes records and knows how long their stream is with each row of known numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
     parts: Vec<Part>,
+    /// The record number that the stream begins behind.
+    start: u8,
     position: Position,
     names: NameState,
     rows: Vec<Row>,
@@ -48,9 +47,10 @@ impl Writer {
         let rows = (0..KNOWN_NUMBERS.len()).filter_map(Kinds::of_row);
         Self {
             parts: Vec::new(),
+            start: 0,
             position: Position::default(),
             names: NameState::default(),
-            rows: rows.map(|kinds| Row { kinds, bits: usize::from(ROW_BITS) }).collect(),
+            rows: rows.map(|kinds| Row { kinds, bits: START_BITS.into() }).collect(),
         }
     }
 
@@ -60,6 +60,10 @@ impl Writer {
             return false;
         }
         let mut names = self.names;
+        if self.parts.is_empty() && record.monitor_index == 0 {
+            self.start = record.record_number.saturating_sub(1);
+            self.position.record_number = self.start;
+        }
         let part = Part::of(record, self.position, &mut names);
         let mut rows = self.rows.clone();
         for row in &mut rows {
@@ -79,10 +83,11 @@ impl Writer {
         best(&self.rows).1.div_ceil(8)
     }
 
-    pub fn finish(self) -> Vec<u8> {
+    /// The row of known numbers, and the stream.
+    pub fn finish(self) -> (u8, Vec<u8>) {
         let (row, _) = best(&self.rows);
         let mut bits = Bits::default();
-        bits.put(u32::try_from(row).unwrap_or(0), ROW_BITS);
+        bits.put(self.start.into(), START_BITS);
         let mut kinds = Kinds::of_row(row).unwrap_or_default();
         for part in self.parts {
             bits.append(&part.bits);
@@ -90,7 +95,7 @@ impl Writer {
                 number.write(&mut kinds, &mut bits);
             }
         }
-        bits.into_octets()
+        (u8::try_from(row).unwrap_or(0), bits.into_octets())
     }
 }
 
@@ -231,8 +236,17 @@ fn take_ending(reader: &mut Reader<'_>) -> Result<[u8; 2], BadStream> {
     if reader.bit()? { Ok([reader.octet()?, reader.octet()?]) } else { Ok(COMMON_ENDING) }
 }
 
+/// The record number before the first.
+const START_BITS: u8 = 8;
+
+/// Whether there is such a row of known numbers.
+pub(super) fn is_row(row: u8) -> bool {
+    usize::from(row) < KNOWN_NUMBERS.len()
+}
+
 /// Reads the stream; an index without a row ends it (D-17).
 pub(super) fn read(
+    row: u8,
     octets: &[u8],
     monitor: &MonitorTable,
 ) -> Result<(Vec<Record>, Option<RefusedTail>), MalformedMessage> {
@@ -243,12 +257,10 @@ pub(super) fn read(
         bit: bad.bit,
         what: bad.what,
     };
-    let row = reader.take(ROW_BITS).map_err(|bad| malformed(&records, bad))?;
-    let kinds = Kinds::of_row(usize::try_from(row).unwrap_or(usize::MAX));
-    let mut kinds =
-        kinds.ok_or_else(|| malformed(&records, reader.bad("a row of known numbers that there is none of")))?;
+    let mut kinds = Kinds::of_row(row.into()).unwrap_or_default();
     let mut names = NameState::default();
-    let mut before = Position::default();
+    let record_number = reader.octet().map_err(|bad| malformed(&records, bad))?;
+    let mut before = Position { monitor_index: 0, record_number };
     while !reader.is_at_end() {
         if records.len() >= RECORDS_MAX {
             return Err(malformed(&records, reader.bad("more than 255 records")));

@@ -1,4 +1,4 @@
-//! The static tables of format 1, frozen: a change is another format octet.
+//! The static tables of version 1, frozen: a change is another version in the format octet.
 //!
 //! The code lengths come from names of ten languages that use Latin letters, Russian and Greek names; none of the names of
 //! the benchmark was among them. Each of 36 rows belongs to the character before (the 32 letters; then start of the name,
@@ -391,7 +391,7 @@ mod tests {
         }
         let missing: Vec<&String> = lines.iter().filter(|line| !PAGE.contains(line.as_str())).collect();
         assert!(missing.is_empty(), "not on the page: {missing:#?}");
-        assert_eq!(crate::checksum::crc16(lines.join("\n").as_bytes()), FROZEN, "the tables of format 1 never change");
+        assert_eq!(crate::checksum::crc16(lines.join("\n").as_bytes()), FROZEN, "the tables of version 1 never change");
     }
 
     /// Checksum of the tables as the page has them.

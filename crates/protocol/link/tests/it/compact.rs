@@ -32,14 +32,14 @@ fn parse(&(monitor_index, record_number, data): &(u8, u8, &str)) -> Record {
 type Text = (&'static str, &'static [(u8, u8, &'static str)], &'static str);
 
 const VECTORS: &[Text] = &[
-    ("one entry", &[(0, 1, "424F42FFFFFFFFFFFFFFFFFFFFFF069100113254F6FFFFFFFFFFFFFF")], "58 01 030CEE9AE890047B723F"),
+    ("one entry", &[(0, 1, "424F42FFFFFFFFFFFFFFFFFFFFFF069100113254F6FFFFFFFFFFFFFF")], "58 40 00C33BA6BA24011EDC8F"),
     (
         "two entries, the second of a number that was learned",
         &[
             (0, 1, "416E6E6120536D697468FFFFFFFF0891530378214365F7FFFFFFFFFF"),
             (0, 2, "4F274E65696C203234FFFFFFFFFF0891530378896745F3FFFFFFFFFF"),
         ],
-        "58 01 0046831D5D56F46AC22B8F6E43BAFD9F06EF7E49C015FDBA38FF",
+        "58 40 0011A0C75755BD1AB08AE3DB90EEBF67C1BBDF9270057F6E8E3F",
     ),
     (
         "an empty record, one that is far off, an extension",
@@ -48,7 +48,7 @@ const VECTORS: &[Text] = &[
             (0, 200, "4D554DFFFFFFFFFFFFFFFFFFFFFF038111F2FFFFFFFFFFFFFFFFFF01"),
             (1, 1, "02050921436587F7FFFFFFFFFF"),
         ],
-        "58 01 039DEC87FC058EB3BEA31C3E02038401028490A1B2C3FBFF",
+        "58 40 04D7B21FF0163ACEFA8C70F8080E10040A124286CB0FEF",
     ),
     (
         "United Kingdom",
@@ -58,7 +58,7 @@ const VECTORS: &[Text] = &[
             (0, 3, "486F6D65FFFFFFFFFFFFFFFFFFFF07811036920600F1FFFFFFFFFFFF"),
             (0, 5, "54617869FFFFFFFFFFFFFFFFFFFF07812070490600F0FFFFFFFFFFFF"),
         ],
-        "58 01 045432938F1D4579C20F784774D55E708E42F3595A78F0001E01C1FC6B827B98007F",
+        "58 41 00150CA4E3C7515E7083DE11DD35579C2390BCD6569E3C000780707F1AE09EE6001F",
     ),
     (
         "Cyrillic, Greek, Polish, Turkish",
@@ -69,7 +69,7 @@ const VECTORS: &[Text] = &[
             (0, 4, "820800E74179F865204B6F80FFFF07815023214365F7FFFFFFFFFFFF"),
             (0, 5, "8105089EBBCCB3B0FFFFFFFFFFFF07819861214365F7FFFFFFFFFFFF"),
         ],
-        "58 01 2719084BC0FA78F3681427546F8C83CF4857555723DB90F8C810FFD98314FA2DE503159878D007382F3F8977D005D561A9A8ACC3C64214B9E71C509D51BF",
+        "58 49 00C64212F03E9E3CDA0509D51BE320F3D215D555C8F6E43E32043FF660C53E8B7940C5661E3401CE0BCFE25DF40175586A6A2B30F190852E79C71427546F",
     ),
     (
         "Chinese",
@@ -77,7 +77,7 @@ const VECTORS: &[Text] = &[
             (0, 1, "80738B4F1FFFFFFFFFFFFFFFFFFF07813108108300F0FFFFFFFFFFFF"),
             (0, 2, "809F980041674EFFFFFFFFFFFFFF0891683109109300F0FFFFFFFFFF"),
         ],
-        "58 01 6718C01278FF2F806E40153F31BE5007CC301BC207",
+        "58 59 00C630049E3FCBE01B90054FCC6F9401F30C06F081",
     ),
     (
         "no name, no number, signs, a name that fills its field",
@@ -86,7 +86,19 @@ const VECTORS: &[Text] = &[
             (0, 2, "4E6F626F6479FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF"),
             (0, 3, "4D6178696D696C69616E2058797A0581214365F7FFFFFFFFFFFFFFFF"),
         ],
-        "58 01 01FFFF52D0805B5BA5E9E9FE07F1C5700FFE7C7BEA71EDC87F",
+        "58 40 007FFFD4B42016D6E97A7A7F81FC715C03FF9F1EFA9C7B721F",
+    ),
+    (
+        "two scripts in turn, then a third",
+        &[
+            (0, 9, "81040249DFB16BFFFFFFFFFFFFFF07815023214365F7FFFFFFFFFFFF"),
+            (0, 10, "8105015365E7696CFFFFFFFFFFFF07815023214365F8FFFFFFFFFFFF"),
+            (0, 11, "81040249DFB16BFFFFFFFFFFFFFF07815023214365F9FFFFFFFFFFFF"),
+            (0, 12, "8105015365E7696CFFFFFFFFFFFF07815023214365F0FFFFFFFFFFFF"),
+            (0, 13, "820400E04179F865FFFFFFFFFFFF07815023214365F1FFFFFFFFFFFF"),
+            (0, 14, "8105015365E7696CFFFFFFFFFFFF07815023214365F2FFFFFFFFFFFF"),
+        ],
+        "58 48 08B1FEDDA1413AA37C7263FB9ECF8504EA8E31CC7FB768504EA8E71C98FEE7B3E1413AA30C680380179F7C3D1413AA31C7263FB9ECF8504EA8CB",
     ),
     (
         "octets in no known order",
@@ -95,9 +107,12 @@ const VECTORS: &[Text] = &[
             (0, 2, "526177FFFFFFFFFFFFFFFFFFFFFF0C91FFFFFFFFFFFFFFFFFFFFFFFF"),
             (0, 3, "00FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF00"),
         ],
-        "58 01 036210203FFFFFFFFFFFFFFFFFFFFFFFFFF0281DEFF0648FFFFFFFFFFFFFFFFFFFFEC7003FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC03F",
+        "58 40 00C67FFBFFFEFF81FFFFFFFFFFFFFFFFFFFF40EF7F83247FFFFFFFFFFFFFFFFFFFF63801FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFE01",
     ),
 ];
+
+/// Rows of known numbers.
+const ROWS: u8 = 39;
 
 /// Row 0 of 28 octets as in section 15, row 1 of EF_EXT1.
 fn two_rows() -> MonitorTable {
@@ -126,7 +141,7 @@ fn an_entry_of_mostly_ff_shrinks_and_the_centre_reads_the_same() {
     let sent: Vec<Record> = (1..=40).map(|number| record(0, number, hex(EMPTY))).collect();
     sent.iter().for_each(|record| builder.push(record).expect("fits"));
     let octets = builder.finish_backup(0xABCD);
-    assert_eq!((octets[0], octets[1]), (0x52, FORMAT));
+    assert_eq!((octets[0], octets[1]), (0x52, FORMAT), "no numbers, so the row without any");
     assert_eq!(octets.len(), 30, "plain: 1203");
     let expected = Message::Backup { records: sent, checksum: PartialChecksum::Full(0xABCD), refused: None };
     assert_eq!(Message::decode(&octets, &monitor()), Ok(expected));
@@ -147,7 +162,7 @@ fn what_does_not_shrink_is_sent_plain() {
 /// Covers: S2-MF-07
 #[test]
 fn the_checksum_takes_the_room_that_is_left() {
-    // Row, record, position and kind take 10 bits, the count 8: with the filling 3 octets.
+    // The first record number takes 8 bits, record, position and kind 5, the count 8: with the filling 3 octets.
     let long = |used: usize| record(0, 1, [vec![0x91; used], vec![0xFF; 200 - used]].concat());
     let row = monitor_of(200);
     for (used, octets) in [(132, 2), (133, 2), (134, 1)] {
@@ -165,17 +180,19 @@ fn the_checksum_takes_the_room_that_is_left() {
 #[test]
 fn other_formats_and_rows_are_refused_with_their_reasons() {
     let refused = |octets: &[u8]| Message::decode(octets, &monitor()).expect_err("refused");
-    for format in (0..=u8::MAX).filter(|format| *format != FORMAT) {
+    // Another version, or a row of numbers that there is none of.
+    for format in (0..FORMAT).chain(FORMAT + ROWS..=u8::MAX) {
         for pid in [0x50, 0x58] {
             let malformed = refused(&[pid, format, 0, 0, 0]);
             assert_eq!(malformed, MalformedMessage::UnsupportedFormat { format });
             assert_eq!(malformed.reason(), Reason::Unsupported);
         }
     }
-    for octets in ["50", "58", "50 01", "58 01", "58 01 00", "58 01 03", "58 01 FC 00", "52 01 AB"] {
+    for octets in ["50", "58", "50 40", "58 40", "58 40 00", "58 40 05 C0", "58 40 FF 00", "52 40 AB", "52 40 00 AB CD"]
+    {
         assert_eq!(refused(&hex(octets)).reason(), Reason::Malformed, "{octets}");
     }
-    for octets in ["53 01 00 00", "59 01 00 00", "5A 01 00"] {
+    for octets in ["53 40 00 00", "59 40 00 00", "5A 40 00"] {
         assert_eq!(refused(&hex(octets)).reason(), Reason::Unsupported, "{octets}");
     }
 }
@@ -201,8 +218,8 @@ fn few_octets_cannot_ask_for_many_records() {
         }
     }
     assert_eq!(builder.count(), RECORDS_MAX);
-    // Row 0, then over and over the next record, empty.
-    let bits: Vec<u8> = "000000".bytes().chain("11010".bytes().cycle().take(5 * 300)).map(|bit| bit - b'0').collect();
+    // From the first record on, over and over the next record, empty.
+    let bits: Vec<u8> = "00000000".bytes().chain("11010".bytes().cycle().take(5 * 300)).map(|bit| bit - b'0').collect();
     let stream = bits.chunks(8).map(|octet| octet.iter().fold(0, |octet, bit| octet << 1 | bit));
     let endless: Vec<u8> = [0x58, FORMAT].into_iter().chain(stream).collect();
     let malformed = Message::decode(&endless, &monitor()).expect_err("refused");

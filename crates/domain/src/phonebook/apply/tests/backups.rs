@@ -37,7 +37,7 @@ fn a_compact_backup_is_stored_and_acknowledged_like_a_plain_one() {
     let mut builder = link::compact::Builder::backup(link::SMS_OCTETS);
     records.iter().for_each(|record| builder.push(record).expect("fits"));
     let message = builder.finish_backup(card.table.database_checksum());
-    assert_eq!(message[..2], [0x52, link::compact::FORMAT]);
+    assert!(message[0] == 0x52 && link::compact::is_format(message[1]));
     assert_eq!(centre.receive(&message), Verdict { outcome: Outcome::Stored, reply: None });
     assert_eq!([1, 2, 3].map(|number| centre.record(number)), ["A", "B", "C"].map(|name| Some(adn(name))));
     assert_eq!(centre.acknowledgements, [vec![0, 1, 0, 0, 2, 0, 0, 3, 0]]);
