@@ -321,3 +321,36 @@ async fn an_e1_backup_goes_in_and_its_acknowledgement_comes_out() {
     assert_eq!((received.0.starts_with("sms/"), received.1, received.2), (true, 117, 1));
     rig.stop().await;
 }
+
+/// Covers: S1-NW-02
+#[tokio::test]
+async fn what_is_sent_while_a_phone_is_off_reaches_it_when_it_is_on_again() {
+    let rig = Rig::start().await;
+    let phone = rig.phone_of(first(), 840, Bearer::Sms).await;
+    for record in 1..=6 {
+        write(&phone, record, &format!("Person {record}"));
+    }
+    rig.settled(&phone).await;
+    let (name, moment, before) = (msisdn(840), runtime::clock::now(), held(&phone));
+    (1..=6).for_each(|record| write(&phone, record, "Another"));
+    rig.settled(&phone).await;
+    let after = held(&phone);
+    let number = Number::new(name.as_bytes()).expect("a number");
+    rig.smsc.set_reachable(number, false).await;
+    let received = rig.delivered(&name).len();
+    let request = centre::RestoreRequest {
+        msisdn: name.clone(),
+        from_device_id: 0,
+        as_of_micros: moment,
+        selection: Some(Selection::All(true)),
+    };
+    let ordered = rig.commands.clone().restore(request).await.expect("restore").into_inner();
+    let is_restore = |message: &ShortMessage| message.payload().starts_with(&[0x02]);
+    until("the network has the first message", async || to_phone(&rig, &name).iter().any(is_restore)).await;
+    assert_eq!((rig.delivered(&name).len(), held(&phone)), (received, after), "the network keeps it");
+    // Nobody does anything but the phone's owner.
+    rig.smsc.set_reachable(number, true).await;
+    assert_eq!(rig.ended(&phone, ordered.action_id).await.state, "done");
+    assert_eq!((held(&phone), rig.book(&name).await), (before.clone(), before));
+    rig.stop().await;
+}
