@@ -69,7 +69,11 @@ impl CardApplet {
     pub fn new(profile: Profile, provisioning: Provisioning, files: &FileSystem) -> Self {
         let Provisioning { service_on, route, limits } = provisioning;
         match profile {
-            Profile::First(settings) => Self::First(first::FirstApplet::new(settings, service_on, route, files)),
+            Profile::First(settings) => {
+                let mut applet = first::FirstApplet::new(settings, service_on, route, files);
+                applet.limit_to(limits);
+                Self::First(applet)
+            }
             Profile::Second => {
                 let Route { bearer, centre_isdn, centre_ip } = route;
                 let configuration =
@@ -130,11 +134,15 @@ impl CardApplet {
         }
     }
 
-    /// Backups in blocks that the centre has ended with success; only the second embodiment makes any.
+    /// The backups in blocks, where the card makes any.
     #[must_use]
-    pub fn backups_completed(&self) -> u64 {
-        let Self::Second(applet) = self else { return 0 };
-        applet.eeprom().asynchronous.completed
+    pub fn asynchronous(&self) -> Option<&asynchronous::AsynchronousBackup> {
+        match self {
+            Self::Absent { .. } => None,
+            Self::First(applet) => applet.eeprom().asynchronous.as_ref().map(|it| &it.backup),
+            Self::Second(applet) => Some(&applet.eeprom().asynchronous),
+            Self::Third(applet) => applet.eeprom().asynchronous.as_ref().map(|it| &it.backup),
+        }
     }
 
     fn installed(&mut self) -> Option<&mut dyn Applet> {

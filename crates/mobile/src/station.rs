@@ -259,10 +259,12 @@ impl Station {
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         let counts = self.card.applet.applet.counts();
+        let (backups_completed, blocks_stored) =
+            self.card.applet.applet.asynchronous().map_or((0, 0), |it| (it.completed, it.blocks_stored));
         Statistics {
-            backups_completed: self.card.applet.applet.backups_completed(),
+            backups_completed,
             longest_blocked: self.busy.longest,
-            records_backed_up: counts.records_backed_up,
+            records_backed_up: counts.records_backed_up + blocks_stored,
             records_restored: counts.records_restored,
             errors_received: counts.errors_received,
             records_given_up: counts.records_given_up,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use link::asynchronous::Variant;
 use mobile::{
-    Input, Output, Station, StationConfig,
+    Input, Output, Profile, Station, StationConfig,
     applet::{MENU_BACKUP_ASYNCHRONOUS, MENU_BACKUP_NORMAL},
 };
 use sms::Submit;
@@ -12,25 +12,29 @@ use uicc::files::EF_ADN;
 
 use crate::{
     asynchronous_centre::Centre,
-    rig::{CENTRE, bob, deliver_from, hex},
+    rig::{CENTRE, bob, deliver_from, deliver_to_store, hex},
 };
 
 /// What the network takes for one short message.
-const SMS: Duration = Duration::from_secs(4);
+pub const SMS: Duration = Duration::from_secs(4);
 /// The centre's countdown.
 const DELAY: Duration = Duration::from_secs(120);
 
-fn seconds(seconds: u64) -> Duration {
+pub fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
 /// A phone, the network and the centre, each at its time.
-struct Scene {
-    station: Station,
-    now: Duration,
-    centre: Centre,
+pub struct Scene {
+    pub station: Station,
+    pub now: Duration,
+    pub centre: Centre,
     /// When each message of blocks left, with its first block.
-    sent: Vec<(Duration, u8)>,
+    pub sent: Vec<(Duration, u8)>,
+    /// Messages of the card's own profile.
+    pub others: Vec<Vec<u8>>,
+    /// The centre's messages go into EF_SMS.
+    is_stored: bool,
     answer: Option<(Duration, u8)>,
     countdown: Option<Duration>,
     arriving: Vec<Vec<u8>>,
@@ -39,35 +43,48 @@ struct Scene {
 impl Scene {
     /// Ten entries, and CID 0x0D with this mode and delay.
     fn new(mode: u8, delay_seconds: u8) -> Self {
-        let station = Station::new(StationConfig::default());
-        let mut scene = Self {
-            station,
-            now: Duration::ZERO,
-            centre: Centre::default(),
-            sent: vec![],
-            answer: None,
-            countdown: None,
-            arriving: vec![],
-        };
+        let mut scene = Self::of(StationConfig::default());
         scene.deliver(&[0x30, 0x0D, mode, 3, 0, delay_seconds]);
         scene.run(seconds(60));
-        for number in 1..=10 {
-            let mut record = bob();
-            record[0] = b'A' + number;
-            assert!(scene.station.update_record(EF_ADN, number, &record));
-        }
+        scene.fill();
         scene
     }
 
-    fn menu(&mut self, item: u8) {
+    /// A phone with this card, which holds nothing yet.
+    pub fn of(config: StationConfig) -> Self {
+        let is_stored = config.profile != Profile::Second;
+        Self {
+            station: Station::new(config),
+            now: Duration::ZERO,
+            centre: Centre::default(),
+            sent: vec![],
+            others: vec![],
+            is_stored,
+            answer: None,
+            countdown: None,
+            arriving: vec![],
+        }
+    }
+
+    /// Ten entries.
+    pub fn fill(&mut self) {
+        for number in 1..=10 {
+            let mut record = bob();
+            record[0] = b'A' + number;
+            assert!(self.station.update_record(EF_ADN, number, &record));
+        }
+    }
+
+    pub fn menu(&mut self, item: u8) {
         self.input(Input::MenuSelection(item));
     }
 
-    fn deliver(&mut self, payload: &[u8]) {
-        self.input(Input::SmsDeliver(deliver_from(CENTRE, payload)));
+    pub fn deliver(&mut self, payload: &[u8]) {
+        let tpdu = if self.is_stored { deliver_to_store(payload) } else { deliver_from(CENTRE, payload) };
+        self.input(Input::SmsDeliver(tpdu));
     }
 
-    fn input(&mut self, input: Input) {
+    pub fn input(&mut self, input: Input) {
         self.station.handle_input(input, self.now);
         while let Some(output) = self.station.poll_output() {
             let Output::SmsSubmit { reference, tpdu } = output else { continue };
@@ -76,12 +93,14 @@ impl Scene {
             if payload[0] == 0xA1 {
                 self.sent.push((self.now, payload[3]));
                 self.arriving.push(payload);
+            } else {
+                self.others.push(payload);
             }
         }
     }
 
     /// Until `end`, everything at its time.
-    fn run(&mut self, end: Duration) {
+    pub fn run(&mut self, end: Duration) {
         loop {
             let timeout = self.station.next_timeout();
             let answer = self.answer.map(|(at, _)| at);
@@ -108,11 +127,11 @@ impl Scene {
         }
     }
 
-    fn pauses(&self) -> Vec<u64> {
+    pub fn pauses(&self) -> Vec<u64> {
         self.sent.windows(2).map(|pair| (pair[1].0 - pair[0].0).as_secs()).collect()
     }
 
-    fn blocks(&self) -> Vec<u8> {
+    pub fn blocks(&self) -> Vec<u8> {
         self.sent.iter().map(|(_, first)| *first).collect()
     }
 }

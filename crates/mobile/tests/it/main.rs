@@ -4,6 +4,7 @@ mod applet;
 mod asynchronous;
 mod asynchronous_centre;
 mod asynchronous_phone;
+mod asynchronous_profiles;
 mod backup;
 mod buffers;
 mod centre;

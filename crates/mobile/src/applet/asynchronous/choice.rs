@@ -18,6 +18,13 @@ pub enum Choice {
     Asynchronous,
 }
 
+impl Choice {
+    /// Of a menu item; `None`: it is no backup's.
+    pub(in crate::applet) fn of_menu(item_id: u8) -> Option<Self> {
+        super::MENU_ITEMS.iter().find(|(item, ..)| *item == item_id).map(|(.., choice)| *choice)
+    }
+}
+
 /// Above it the device chooses the asynchronous mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threshold {

@@ -5,17 +5,28 @@
 //! is to be done ([`Act`]). It never looks into a file; its holder gives the records by a closure. [`Session`] is what
 //! survives power-off.
 
+pub(super) mod carried;
 mod choice;
 mod session;
 
 use std::time::Duration;
 
 use bytes::Bytes;
+pub use carried::CarriedBackup;
 pub use choice::{Choice, Estimates, Question, Threshold};
 use link::asynchronous::{BlockRange, Message, Variant};
 pub use session::{Phase, Place, Session};
 use uicc::proactive::{ProactiveCommand, TerminalResponse, TimerAction};
 
+use super::{MENU_BACKUP, MENU_BACKUP_ASK, MENU_BACKUP_ASYNCHRONOUS, MENU_BACKUP_NORMAL};
+
+/// What the user picks in the card's menu (AS-MD-01), beside the item of the restore: item, text, who chooses the mode.
+pub(super) const MENU_ITEMS: [(u8, &str, Choice); 4] = [
+    (MENU_BACKUP, "Back up", Choice::Automatic),
+    (MENU_BACKUP_ASK, "Back up, ask me", Choice::Ask),
+    (MENU_BACKUP_NORMAL, "Back up at once", Choice::Normal),
+    (MENU_BACKUP_ASYNCHRONOUS, "Back up with pauses", Choice::Asynchronous),
+];
 /// Toolkit timers of this mode: the pause of variant 2, and the time between two backups.
 pub const TIMER_PAUSE: u8 = 1;
 pub const TIMER_BACKUP: u8 = 2;
@@ -107,8 +118,9 @@ pub struct AsynchronousBackup {
     question: Option<Question>,
     /// More had changed than a session has blocks: the next follows.
     again: Option<Choice>,
-    /// Backups that the centre has ended with success.
+    /// Backups that the centre has ended with success, and the blocks in them.
     pub completed: u64,
+    pub blocks_stored: u64,
 }
 
 impl AsynchronousBackup {
@@ -316,6 +328,7 @@ impl AsynchronousBackup {
         }
         let text = if result == link::reason::SUCCESS {
             self.completed += 1;
+            self.blocks_stored += u64::from(session.total());
             if session.is_cut {
                 let is_normal = session.variant == Variant::Normal;
                 self.again = Some(if is_normal { Choice::Normal } else { Choice::Asynchronous });

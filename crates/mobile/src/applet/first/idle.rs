@@ -41,8 +41,9 @@ impl FirstApplet {
         if let Some(entry) = buffered {
             entry.data = data;
         }
+        let defers_changes = self.defers_changes();
         let Some(known) = self.eeprom.backup_record_mut(record_number) else { return };
-        let is_unchanged = checksum == known.checksum && !known.is_changed;
+        let is_unchanged = (checksum == known.checksum || defers_changes) && !known.is_changed;
         if is_buffered || is_unchanged || is_held {
             return;
         }

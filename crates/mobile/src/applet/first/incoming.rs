@@ -2,6 +2,7 @@
 
 use link::{
     first::{Message, id},
+    first_octet::{FirstOctet, classify},
     reason::Reason,
 };
 use uicc::files::FileSystem;
@@ -15,6 +16,12 @@ impl FirstApplet {
         if first == id::ERROR {
             // Recorded, well-formed or not, and never answered (D-115).
             self.eeprom.counts.errors_received += 1;
+            return Written::default();
+        }
+        if let (FirstOctet::Asynchronous(_), Some(asynchronous)) = (classify(first), &mut self.eeprom.asynchronous) {
+            if let Err(reason) = asynchronous.receive(payload, &mut self.carrier) {
+                self.refuse(first, reason);
+            }
             return Written::default();
         }
         match Message::decode(payload) {

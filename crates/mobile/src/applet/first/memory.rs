@@ -8,7 +8,10 @@ use link::{
     reason::Reason,
 };
 
-use crate::applet::memory::{Counts, Route};
+use crate::applet::{
+    asynchronous::CarriedBackup,
+    memory::{Counts, Route},
+};
 
 /// Error messages that wait (D-42).
 pub const ERRORS_MAX: usize = 4;
@@ -90,6 +93,8 @@ pub struct Eeprom {
     pub ack_pending: bool,
     pub in_flight: Vec<InFlight>,
     pub errors: VecDeque<Refusal>,
+    /// The backup in blocks, where the card offers one.
+    pub asynchronous: Option<CarriedBackup>,
     /// Entries that the scan has still to look at since the phone wrote into EF_ADN; nothing depends on it but what the
     /// station says of itself.
     pub unscanned: u8,
@@ -110,6 +115,7 @@ impl Eeprom {
             ack_pending: false,
             in_flight: Vec::new(),
             errors: VecDeque::new(),
+            asynchronous: None,
             unscanned: 0,
             counts: Counts::default(),
         }

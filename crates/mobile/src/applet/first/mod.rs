@@ -5,6 +5,7 @@
 //! to `acknowledgement`. [`memory::Eeprom`] is what survives power-off.
 
 mod acknowledgement;
+mod asynchronous;
 mod backup;
 mod idle;
 mod incoming;
@@ -14,7 +15,7 @@ mod restore;
 use std::time::Duration;
 
 use bytes::Bytes;
-use link::{first::Message, reason::Reason};
+use link::{configuration::Bearer, first::Message, reason::Reason};
 use sms::Deliver;
 use uicc::{
     applet::Applet,
@@ -23,10 +24,12 @@ use uicc::{
 };
 
 use super::{
+    asynchronous::{CarriedBackup, Choice, MENU_ITEMS, Settings as AsynchronousSettings},
     carrier::{Carrier, Fate, Report},
     inbox::{self, Received},
     memory::Route,
 };
+use crate::guard::Limits;
 use memory::{ERRORS_MAX, Eeprom, Refusal};
 
 /// Of the profile, set at provisioning.
@@ -38,11 +41,19 @@ pub struct Settings {
     pub poll_seconds: u8,
     /// DISPLAY TEXT after a restore (S1-RS-06).
     pub shows_restores: bool,
+    /// The card also offers backups in blocks, in a menu, as set here (G-12, AS-DV-02).
+    pub asynchronous: Option<AsynchronousSettings>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { with_checksum: false, poll_seconds: 5, shows_restores: false }
+        Self { with_checksum: false, poll_seconds: 5, shows_restores: false, asynchronous: None }
+    }
+}
+
+impl Settings {
+    fn poll_interval(&self) -> Duration {
+        Duration::from_secs(self.poll_seconds.max(1).into())
     }
 }
 
@@ -58,6 +69,8 @@ pub enum Slot {
     Error,
     /// A backup message has left.
     Backup,
+    /// Blocks of an asynchronous backup have left.
+    Blocks,
     /// The idle processor has examined this entry.
     Idle { examined: u8 },
 }
@@ -69,6 +82,7 @@ pub struct FirstApplet {
     eeprom: Eeprom,
     carrier: Carrier<Purpose>,
     last_slot: Slot,
+    limits: Limits,
 }
 
 /// What a message that is being sent carries.
@@ -78,16 +92,26 @@ enum Purpose {
     Backup(Vec<u8>),
     /// The first of the refusals.
     Error,
+    /// Blocks of an asynchronous backup.
+    Blocks,
 }
 
 impl FirstApplet {
     /// A card whose centre knows nothing of it: the backup file is blank (S1-ID-11).
     #[must_use]
     pub fn new(settings: Settings, service_on: bool, route: Route, files: &FileSystem) -> Self {
-        let eeprom = Eeprom::new(service_on, route, files.records(EF_ADN).unwrap_or(0));
-        let mut applet = Self { settings, eeprom, carrier: Carrier::new(), last_slot: Slot::Nothing };
+        let mut eeprom = Eeprom::new(service_on, route, files.records(EF_ADN).unwrap_or(0));
+        let interval = settings.poll_interval();
+        eeprom.asynchronous = settings.asynchronous.map(|settings| CarriedBackup::new(settings, interval));
+        let limits = Limits::default();
+        let mut applet = Self { settings, eeprom, carrier: Carrier::new(), last_slot: Slot::Nothing, limits };
         applet.start();
         applet
+    }
+
+    /// What blocks may take of a message, if that is not a whole short message or IP payload.
+    pub fn limit_to(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// What survives power-off, to look at.
@@ -107,13 +131,18 @@ impl FirstApplet {
     pub fn pending(&self) -> bool {
         let eeprom = &self.eeprom;
         let backup = eeprom.unscanned > 0 || !eeprom.buffer.is_empty() || eeprom.is_any_awaited();
-        (backup && eeprom.service_on) || !eeprom.errors.is_empty() || !self.carrier.is_idle()
+        let is_session_open = eeprom.asynchronous.as_ref().is_some_and(|it| it.backup.is_open());
+        ((backup || is_session_open) && eeprom.service_on) || !eeprom.errors.is_empty() || !self.carrier.is_idle()
     }
 
-    /// Poll control (S1-ST-06).
+    /// Poll control (S1-ST-06), and the menu where there is one.
     fn start(&mut self) {
-        let seconds = self.settings.poll_seconds.max(1).into();
-        self.carrier.command(ProactiveCommand::PollInterval(Duration::from_secs(seconds)));
+        self.carrier.command(ProactiveCommand::PollInterval(self.settings.poll_interval()));
+        if let Some(asynchronous) = &mut self.eeprom.asynchronous {
+            let items = MENU_ITEMS.map(|(item, text, _)| (item, text.to_owned())).to_vec();
+            self.carrier.command(ProactiveCommand::SetUpMenu { title: "Backup".to_owned(), items });
+            asynchronous.power_on(&mut self.carrier);
+        }
     }
 
     /// The scheduler (S1-ST-11): one thing in each slot.
@@ -125,6 +154,8 @@ impl FirstApplet {
             Slot::Error
         } else if !self.eeprom.service_on {
             Slot::Nothing
+        } else if self.run_asynchronous(files) {
+            Slot::Blocks
         } else if self.is_backup_due() {
             if self.send_backup() { Slot::Backup } else { Slot::Nothing }
         } else {
@@ -156,13 +187,14 @@ impl FirstApplet {
             }
             Received::Payload(payload) => self.receive(files, &payload),
         };
-        self.after_message();
+        self.after_message(files);
         Some(written)
     }
 
-    fn after_message(&mut self) {
+    fn after_message(&mut self, files: &FileSystem) {
         self.last_slot = Slot::Message;
         self.send_error();
+        self.run_asynchronous(files);
     }
 
     fn tell_phone(&mut self, written: Written) {
@@ -172,6 +204,14 @@ impl FirstApplet {
         }
         if written.is_restored && self.settings.shows_restores {
             self.carrier.command(ProactiveCommand::DisplayText { text: "Restore successful".to_owned() });
+        }
+    }
+
+    /// Octets that blocks may take of a message.
+    fn limit(&self) -> usize {
+        match self.eeprom.route.bearer {
+            Bearer::Sms => self.limits.sms,
+            Bearer::Ip => self.limits.ip,
         }
     }
 
@@ -197,6 +237,7 @@ impl FirstApplet {
     fn reported(&mut self, report: Option<Report<Purpose>>) {
         let Some(Report { purpose, fate }) = report else { return };
         match (purpose, fate) {
+            (Purpose::Blocks, fate) => self.blocks_sent(fate),
             (Purpose::Error, Fate::Sent) => drop(self.eeprom.errors.pop_front()),
             // Tried again in the next slot.
             (Purpose::Error, _) => {}
@@ -217,12 +258,17 @@ impl Applet for FirstApplet {
     fn file_updated(&mut self, files: &mut FileSystem, path: Path, record_number: u8) {
         match path {
             EF_SMS => self.message_stored(files, record_number),
+            // What waits for a backup is not scanned for.
+            EF_ADN if self.defers_changes() => {}
             EF_ADN => self.eeprom.unscanned = self.eeprom.entries(),
             _ => {}
         }
     }
 
     fn status(&mut self, files: &mut FileSystem) {
+        if let Some(asynchronous) = &mut self.eeprom.asynchronous {
+            asynchronous.status(self.settings.poll_interval());
+        }
         self.poll(files);
     }
 
@@ -233,22 +279,38 @@ impl Applet for FirstApplet {
         }
     }
 
-    fn timer_expired(&mut self, _files: &mut FileSystem, _timer_id: u8) {}
+    fn timer_expired(&mut self, files: &mut FileSystem, timer_id: u8) {
+        self.timer_ended(files, timer_id);
+    }
 
-    fn menu_selected(&mut self, _files: &mut FileSystem, _item_id: u8) {}
+    fn menu_selected(&mut self, files: &mut FileSystem, item_id: u8) {
+        if let Some(choice) = Choice::of_menu(item_id) {
+            self.request_backup(files, choice);
+        }
+    }
 
     fn next_command(&mut self, _files: &mut FileSystem) -> Option<ProactiveCommand> {
         self.carrier.next_command()
     }
 
-    fn terminal_response(&mut self, _files: &mut FileSystem, response: &TerminalResponse) {
+    fn terminal_response(&mut self, files: &mut FileSystem, response: &TerminalResponse) {
+        let asynchronous = self.eeprom.asynchronous.as_mut();
+        if asynchronous.is_some_and(|it| it.response(response, &mut self.carrier)) {
+            self.run_asynchronous(files);
+            return;
+        }
         let report = self.carrier.terminal_response(response);
+        let is_blocks = report.as_ref().is_some_and(|report| report.purpose == Purpose::Blocks);
         self.reported(report);
+        // In normal mode one message follows the other.
+        if is_blocks {
+            self.run_asynchronous(files);
+        }
     }
 
     fn ip_received(&mut self, files: &mut FileSystem, payload: &[u8]) {
         let written = self.receive(files, payload);
-        self.after_message();
+        self.after_message(files);
         self.tell_phone(written);
     }
 

@@ -30,10 +30,14 @@ impl FirstApplet {
     /// The checksum is that of the entry as restored and its flag is clear, so that the scan finds nothing new; whatever
     /// waited for this entry is void.
     fn restored(&mut self, entry: &Entry) {
-        let record_number = entry.record_number;
         self.eeprom.counts.records_restored += 1;
+        self.settled(entry.record_number, crc16(&entry.data));
+    }
+
+    /// The centre has the entry with this checksum, or is being sent it in a block.
+    pub(super) fn settled(&mut self, record_number: u8, checksum: u16) {
         if let Some(known) = self.eeprom.backup_record_mut(record_number) {
-            known.checksum = crc16(&entry.data);
+            known.checksum = checksum;
             known.is_changed = false;
         }
         self.eeprom.buffer.retain(|buffered| buffered.record_number != record_number);

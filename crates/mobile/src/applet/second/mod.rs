@@ -27,7 +27,7 @@ use uicc::{
 };
 
 use super::{
-    asynchronous::{Act, Choice},
+    asynchronous::{Act, Choice, MENU_ITEMS},
     carrier::{Carrier, Fate, Report},
 };
 use crate::guard::Limits;
@@ -108,14 +108,9 @@ impl BackupApplet {
 
     /// After power-on: the menu, and the poll interval that the state asks for.
     fn start(&mut self) {
-        let items = [
-            (MENU_RESTORE, "Restore"),
-            (MENU_BACKUP, "Back up"),
-            (MENU_BACKUP_ASK, "Back up, ask me"),
-            (MENU_BACKUP_NORMAL, "Back up at once"),
-            (MENU_BACKUP_ASYNCHRONOUS, "Back up with pauses"),
-        ];
-        let items = items.map(|(item, text)| (item, text.to_owned())).to_vec();
+        let backups = MENU_ITEMS.map(|(item, text, _)| (item, text));
+        let items = [(MENU_RESTORE, "Restore")].into_iter().chain(backups);
+        let items = items.map(|(item, text)| (item, text.to_owned())).collect();
         self.carrier.command(ProactiveCommand::SetUpMenu { title: "Backup".to_owned(), items });
         self.ask_interval(self.eeprom.job.is_some());
         let settings = self.eeprom.configuration.asynchronous;
@@ -290,18 +285,10 @@ impl Applet for BackupApplet {
     }
 
     fn menu_selected(&mut self, files: &mut FileSystem, item_id: u8) {
-        let choice = match item_id {
-            MENU_RESTORE => {
-                self.eeprom.restore_requested = true;
-                return;
-            }
-            MENU_BACKUP => Choice::Automatic,
-            MENU_BACKUP_ASK => Choice::Ask,
-            MENU_BACKUP_NORMAL => Choice::Normal,
-            MENU_BACKUP_ASYNCHRONOUS => Choice::Asynchronous,
-            _ => return,
-        };
-        self.request_backup(files, choice);
+        self.eeprom.restore_requested |= item_id == MENU_RESTORE;
+        if let Some(choice) = Choice::of_menu(item_id) {
+            self.request_backup(files, choice);
+        }
     }
 
     fn next_command(&mut self, _files: &mut FileSystem) -> Option<ProactiveCommand> {

@@ -1,6 +1,7 @@
 //! Messages from the centre: confirmations, Control requests, restores (D-05).
 
 use link::{
+    first_octet::{FirstOctet, classify},
     reason::{Outcome, Reason},
     third::{Message, Request, Set, id},
 };
@@ -16,6 +17,13 @@ impl ThirdApplet {
             // Recorded, well-formed or not, and never answered (D-115). The flags stay (S3-MB-08).
             self.eeprom.counts.errors_received += 1;
             self.answered(Outcome::PermanentFailure);
+            return Vec::new();
+        }
+        let is_asynchronous = matches!(payload.first().copied().map(classify), Some(FirstOctet::Asynchronous(_)));
+        if let Some(asynchronous) = self.eeprom.asynchronous.as_mut().filter(|_| is_asynchronous) {
+            if let Err(reason) = asynchronous.receive(payload, &mut self.carrier) {
+                self.refuse(reason);
+            }
             return Vec::new();
         }
         match Message::decode(payload) {

@@ -5,7 +5,10 @@ use std::{collections::VecDeque, time::Duration};
 use bytes::Bytes;
 use link::reason::Reason;
 
-use crate::applet::memory::{Counts, Route};
+use crate::applet::{
+    asynchronous::CarriedBackup,
+    memory::{Counts, Route},
+};
 
 /// Error messages that wait (D-42).
 pub const ERRORS_MAX: usize = 4;
@@ -73,6 +76,8 @@ pub struct Eeprom {
     pub awaited: VecDeque<Awaited>,
     /// Reasons of the error messages that wait.
     pub errors: VecDeque<Reason>,
+    /// The backup in blocks, where the card offers one.
+    pub asynchronous: Option<CarriedBackup>,
     /// The user has asked for a restore and the Control message has not left.
     pub restore_requested: bool,
     /// Polls until something is sent again after the network did not take it.
@@ -92,6 +97,7 @@ impl Eeprom {
             outbox_number: 0,
             awaited: VecDeque::new(),
             errors: VecDeque::new(),
+            asynchronous: None,
             restore_requested: false,
             pause: 0,
             counts: Counts::default(),

@@ -4,6 +4,7 @@
 //! outbox (`backup`), which leaves one message per slot (here). What comes from the centre is in `incoming`.
 //! [`memory::Eeprom`] is what survives power-off.
 
+mod asynchronous;
 mod backup;
 mod incoming;
 pub mod memory;
@@ -26,6 +27,7 @@ use uicc::{
 use crate::guard::Limits;
 
 use super::{
+    asynchronous::{CarriedBackup, Choice, MENU_ITEMS, Settings as AsynchronousSettings},
     carrier::{Carrier, Fate, Report},
     inbox::{self, Received},
     memory::Route,
@@ -41,11 +43,19 @@ pub struct Settings {
     pub trigger: Trigger,
     /// Asked for by POLL INTERVAL at power-on, seconds (D-34).
     pub poll_seconds: u8,
+    /// The card also offers backups in blocks, in its menu, as set here (G-12, AS-DV-02).
+    pub asynchronous: Option<AsynchronousSettings>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { trigger: Trigger::default(), poll_seconds: 5 }
+        Self { trigger: Trigger::default(), poll_seconds: 5, asynchronous: None }
+    }
+}
+
+impl Settings {
+    fn poll_interval(&self) -> Duration {
+        Duration::from_secs(self.poll_seconds.max(1).into())
     }
 }
 
@@ -70,6 +80,8 @@ enum Purpose {
     /// The first of the reasons.
     Error,
     RestoreRequest,
+    /// Blocks of an asynchronous backup.
+    Blocks,
 }
 
 /// Polls until what the network did not take is tried again.
@@ -79,8 +91,9 @@ impl ThirdApplet {
     /// A card whose centre knows nothing of it: whatever is in EF_ADN is flagged as changed.
     #[must_use]
     pub fn new(settings: Settings, service_on: bool, route: Route, files: &FileSystem) -> Self {
-        let eeprom = Eeprom::new(service_on, route, files.records(EF_ADN).unwrap_or(0));
-        let interval = Duration::from_secs(settings.poll_seconds.max(1).into());
+        let mut eeprom = Eeprom::new(service_on, route, files.records(EF_ADN).unwrap_or(0));
+        let interval = settings.poll_interval();
+        eeprom.asynchronous = settings.asynchronous.map(|settings| CarriedBackup::new(settings, interval));
         let limits = Limits::default();
         let mut applet = Self { settings, eeprom, carrier: Carrier::new(), interval, limits };
         applet.flag_used(files);
@@ -104,8 +117,9 @@ impl ThirdApplet {
     #[must_use]
     pub fn pending(&self) -> bool {
         let eeprom = &self.eeprom;
-        let is_changed = eeprom.monitor_file.records.iter().any(|flags| flags.changes);
-        let backup = is_changed || !eeprom.outbox.is_empty() || !eeprom.awaited.is_empty();
+        let is_changed = eeprom.monitor_file.records.iter().any(|flags| flags.changes) && !self.defers_changes();
+        let is_session_open = eeprom.asynchronous.as_ref().is_some_and(|it| it.backup.is_open());
+        let backup = is_changed || is_session_open || !eeprom.outbox.is_empty() || !eeprom.awaited.is_empty();
         (backup && eeprom.monitor_file.is_enabled)
             || !eeprom.errors.is_empty()
             || eeprom.restore_requested
@@ -113,10 +127,14 @@ impl ThirdApplet {
     }
 
     fn start(&mut self) {
-        let items = vec![(MENU_RESTORE, "Restore".to_owned())];
+        let backups: &[(u8, &str, Choice)] = if self.eeprom.asynchronous.is_some() { &MENU_ITEMS } else { &[] };
+        let items = [(MENU_RESTORE, "Restore")].into_iter().chain(backups.iter().map(|(item, text, _)| (*item, *text)));
+        let items = items.map(|(item, text)| (item, text.to_owned())).collect();
         self.carrier.command(ProactiveCommand::SetUpMenu { title: "Backup".to_owned(), items });
-        let seconds = self.settings.poll_seconds.max(1).into();
-        self.carrier.command(ProactiveCommand::PollInterval(Duration::from_secs(seconds)));
+        self.carrier.command(ProactiveCommand::PollInterval(self.settings.poll_interval()));
+        if let Some(asynchronous) = &mut self.eeprom.asynchronous {
+            asynchronous.power_on(&mut self.carrier);
+        }
     }
 
     /// Hands one message to the phone, if it is free: errors, the request, then the outbox in its order.
@@ -137,9 +155,16 @@ impl ThirdApplet {
         self.reported(report);
     }
 
+    /// As [`Self::send_next`]; with nothing else to send, blocks.
+    fn send_next_or_blocks(&mut self, files: &FileSystem) {
+        self.send_next();
+        self.run_asynchronous(files);
+    }
+
     fn reported(&mut self, report: Option<Report<Purpose>>) {
         let Some(Report { purpose, fate }) = report else { return };
         match (fate, purpose) {
+            (fate, Purpose::Blocks) => self.blocks_sent(fate),
             (Fate::Busy, _) => {}
             (Fate::Failed, _) => self.eeprom.pause = RETRY_WAIT,
             (Fate::Sent, Purpose::Error) => drop(self.eeprom.errors.pop_front()),
@@ -198,18 +223,26 @@ impl ThirdApplet {
 impl Applet for ThirdApplet {
     fn file_updated(&mut self, files: &mut FileSystem, path: Path, record_number: u8) {
         match path {
-            EF_SMS => self.message_stored(files, record_number),
-            EF_ADN => self.record_edited(files, record_number),
-            _ => return,
+            EF_SMS => {
+                self.message_stored(files, record_number);
+                self.send_next_or_blocks(files);
+            }
+            EF_ADN => {
+                self.record_edited(files, record_number);
+                self.send_next();
+            }
+            _ => {}
         }
-        self.send_next();
     }
 
     fn status(&mut self, files: &mut FileSystem) {
         self.eeprom.pause = self.eeprom.pause.saturating_sub(1);
         self.eeprom.age_awaited();
+        if let Some(asynchronous) = &mut self.eeprom.asynchronous {
+            asynchronous.status(self.interval);
+        }
         self.watch_window(files);
-        self.send_next();
+        self.send_next_or_blocks(files);
     }
 
     fn sms_pp_download(&mut self, files: &mut FileSystem, tpdu: &[u8]) {
@@ -217,13 +250,19 @@ impl Applet for ThirdApplet {
         if let Some(written) = self.message(files, &deliver) {
             self.refresh_phone(written);
         }
-        self.send_next();
+        self.send_next_or_blocks(files);
     }
 
-    fn timer_expired(&mut self, _files: &mut FileSystem, _timer_id: u8) {}
+    fn timer_expired(&mut self, files: &mut FileSystem, timer_id: u8) {
+        self.timer_ended(files, timer_id);
+    }
 
-    fn menu_selected(&mut self, _files: &mut FileSystem, item_id: u8) {
+    fn menu_selected(&mut self, files: &mut FileSystem, item_id: u8) {
         self.eeprom.restore_requested |= item_id == MENU_RESTORE;
+        if let Some(choice) = Choice::of_menu(item_id) {
+            self.request_backup(files, choice);
+        }
+        // Blocks wait for the next STATUS, to which the answer says when the one after is to come (AS-V3-02).
         self.send_next();
     }
 
@@ -231,18 +270,27 @@ impl Applet for ThirdApplet {
         self.carrier.next_command()
     }
 
-    fn terminal_response(&mut self, _files: &mut FileSystem, response: &TerminalResponse) {
+    fn terminal_response(&mut self, files: &mut FileSystem, response: &TerminalResponse) {
         if let Some(granted) = response.duration.filter(|_| response.is_success()) {
             self.interval = granted;
         }
+        let asynchronous = self.eeprom.asynchronous.as_mut();
+        if asynchronous.is_some_and(|it| it.response(response, &mut self.carrier)) {
+            return self.send_next_or_blocks(files);
+        }
         let report = self.carrier.terminal_response(response);
+        let is_blocks = report.as_ref().is_some_and(|report| report.purpose == Purpose::Blocks);
         self.reported(report);
+        // In normal mode one message follows the other.
+        if is_blocks {
+            self.run_asynchronous(files);
+        }
     }
 
     fn ip_received(&mut self, files: &mut FileSystem, payload: &[u8]) {
         let written = self.receive(files, payload);
         self.refresh_phone(written);
-        self.send_next();
+        self.send_next_or_blocks(files);
     }
 
     fn next_ip_payload(&mut self) -> Option<Bytes> {

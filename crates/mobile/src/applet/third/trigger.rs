@@ -44,7 +44,8 @@ impl ThirdApplet {
     }
 
     fn open_window(&mut self) {
-        if self.eeprom.monitor_file.is_enabled && matches!(self.settings.trigger, Trigger::Window(_)) {
+        let is_open = self.eeprom.monitor_file.is_enabled && !self.defers_changes();
+        if is_open && matches!(self.settings.trigger, Trigger::Window(_)) {
             self.eeprom.window.get_or_insert(Window { is_new: true, elapsed: Duration::ZERO });
         }
     }
@@ -54,7 +55,7 @@ impl ThirdApplet {
         let Some(flags) = self.eeprom.flags_mut(record_number) else { return };
         flags.changes = true;
         self.open_window();
-        if !self.eeprom.monitor_file.is_enabled {
+        if !self.eeprom.monitor_file.is_enabled || self.defers_changes() {
             return;
         }
         let is_due = match self.settings.trigger {
