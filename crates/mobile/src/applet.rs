@@ -4,11 +4,11 @@
 //! is installed over the air. All share `carrier` (the way out), the first and the third also `inbox` (EF_SMS, the way in).
 
 pub mod asynchronous;
-mod carrier;
+pub(crate) mod carrier;
 pub mod first;
 mod inbox;
 mod install;
-mod originator;
+pub(crate) mod originator;
 pub mod second;
 pub mod third;
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use link::configuration::Bearer;
 use uicc::files::{EF_ADN, EF_EXT1, EF_ICCID, EF_IMSI, EF_PHASE, EF_SMS, EF_SMSP, EF_SST, FileSystem};
 
-use crate::{applet::Profile, bip::BipConfig, guard::CardSecurity};
+use crate::{applet::Profile, bip::BipConfig, guard::CardSecurity, own_memory::OwnMemoryConfig};
 
 /// What a station is made of.
 #[derive(Clone, Debug)]
@@ -17,6 +17,10 @@ pub struct StationConfig {
     pub service_on: bool,
     /// What the card speaks with its centre (D-50), with the settings of that profile.
     pub profile: Profile,
+    /// Without a card the station is a device that has only a memory of its own: a phone without one, a PDA (AS-GN-04).
+    pub has_card: bool,
+    /// An address book in the device itself, backed up by software of the device (AS-GN-03).
+    pub own_memory: Option<OwnMemoryConfig>,
     /// Without an applet the card waits for the message that installs it (S1-ST-05).
     pub applet_installed: bool,
     /// Records of EF_ADN (1 to 254) and EF_EXT1.
@@ -43,6 +47,8 @@ impl Default for StationConfig {
             bearer: Bearer::Sms,
             service_on: true,
             profile: Profile::default(),
+            has_card: true,
+            own_memory: None,
             applet_installed: true,
             adn_records: 100,
             ext1_records: 20,
@@ -78,6 +84,8 @@ pub enum Input {
     ChannelClosed,
     /// The user picks an item of the card's menu.
     MenuSelection(u8),
+    /// The user picks an item of the device's own menu, numbered as the card's: a backup of its own memory.
+    OwnMenuSelection(u8),
     /// A call is being set up (true), or its set-up is over. Meanwhile the phone neither polls nor fetches (S3-BK-05).
     CallSetUp(bool),
     /// What the user types when the phone is next switched on: CHV1, padded with FF.

@@ -5,6 +5,7 @@
 //! (S1-ST-01) are `sim_manager`, `reception` and `assembly`, and beside this module `copies` and `contacts`.
 
 mod assembly;
+mod own;
 mod reception;
 mod sim_manager;
 
@@ -20,6 +21,7 @@ use crate::{
     copies::{COPIED, Copies},
     guard::{CardSecurity, Guarded},
     interface::{Input, Output, StationConfig, Statistics, personalised},
+    own_memory::OwnMemory,
     timers::{Busy, Timers},
 };
 use assembly::Outstanding;
@@ -51,6 +53,8 @@ pub struct Station {
     busy: Busy,
     /// What the user does with the next texts: agrees, or goes back. Beyond them: agrees.
     answers: VecDeque<bool>,
+    /// Boxed because most stations have none.
+    own: Option<Box<OwnMemory>>,
 }
 
 /// D-25: records of 28 octets.
@@ -77,7 +81,7 @@ impl Station {
         let limits = config.security.as_ref().map(CardSecurity::limits).unwrap_or_default();
         let provisioning = Provisioning { service_on: config.service_on, route, limits };
         let profile = config.profile.clone();
-        let applet = if config.applet_installed {
+        let applet = if config.applet_installed && config.has_card {
             CardApplet::new(profile, provisioning, &files)
         } else {
             CardApplet::Absent { profile, provisioning }
@@ -86,6 +90,7 @@ impl Station {
         let mut station = Self {
             card: Card::new(files, config.chv1, OverBip::new(applet, config.bip.clone())),
             channel: Box::default(),
+            own: config.own_memory.clone().map(|config| Box::new(OwnMemory::new(config))),
             entered_chv1: config.chv1,
             config,
             is_on: true,
@@ -126,6 +131,9 @@ impl Station {
                 self.card.reset();
                 self.is_on = true;
                 self.start(now);
+                if let Some(own) = &mut self.own {
+                    own.power_on(now);
+                }
             }
             Input::EnterChv1(chv1) => self.entered_chv1 = chv1,
             _ if !self.is_on => {}
@@ -150,8 +158,10 @@ impl Station {
             Input::SmsSubmitResult { reference, ok } => self.submitted(reference, ok),
             Input::IpPayload(payload) => {
                 self.statistics.ip_received += 1;
-                self.card.ip_received(&payload);
-                self.look_for_command();
+                if !self.is_for_own_memory(&payload) {
+                    self.card.ip_received(&payload);
+                    self.look_for_command();
+                }
             }
             Input::ChannelOpened(ok) => self.channel_opened(ok),
             Input::ChannelData(octets) => self.channel_data(&octets),
@@ -159,12 +169,14 @@ impl Station {
             Input::MenuSelection(item) => {
                 self.exchange(&command::envelope(&envelope::menu_selection(item)));
             }
+            Input::OwnMenuSelection(item) => self.back_up_own_memory(item),
         }
         // A granted interval that became shorter counts from now.
         self.next_poll = self.next_poll.min(now + self.interval);
         let (bearer, centre) = (self.bearer(), self.centre_ip());
         self.card.applet.steer(bearer, centre);
         self.collect_ip();
+        self.run_own_memory();
     }
 
     /// What the station does next; call until `None`.
@@ -183,7 +195,8 @@ impl Station {
         let answer = self.submit.as_ref().map_or(Duration::MAX, |submit| submit.until);
         let timer = self.timers.next().unwrap_or(Duration::MAX);
         let channel = self.channel.until().unwrap_or(Duration::MAX);
-        self.in_service.then_some(self.next_poll.min(answer).min(timer).min(channel))
+        let own = self.own.as_ref().and_then(|own| own.next_timeout()).unwrap_or(Duration::MAX);
+        self.in_service.then_some(self.next_poll.min(answer).min(timer).min(channel).min(own))
     }
 
     /// Anything queued, unsent or unacknowledged, or a restore under way.
@@ -191,6 +204,7 @@ impl Station {
     pub fn pending(&self) -> bool {
         self.card.applet.applet.pending()
             || self.card.applet.pending()
+            || self.own.as_ref().is_some_and(|own| own.backup.is_open())
             || self.submit.is_some()
             || !self.outputs.is_empty()
     }
@@ -259,8 +273,9 @@ impl Station {
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         let counts = self.card.applet.applet.counts();
-        let (backups_completed, blocks_stored) =
-            self.card.applet.applet.asynchronous().map_or((0, 0), |it| (it.completed, it.blocks_stored));
+        let backups = self.card.applet.applet.asynchronous().into_iter().chain(self.own.iter().map(|own| &own.backup));
+        let (backups_completed, blocks_stored) = backups
+            .fold((0, 0), |(completed, stored), backup| (completed + backup.completed, stored + backup.blocks_stored));
         Statistics {
             backups_completed,
             longest_blocked: self.busy.longest,
@@ -282,7 +297,7 @@ impl Station {
         self.next_poll = now + self.interval;
         self.copies = Copies::default();
         let (_, word) = self.exchange(&command::verify_chv1(&self.entered_chv1.clone()));
-        self.in_service = word.is_success();
+        self.in_service = word.is_success() || !self.config.has_card;
         if !self.in_service {
             return;
         }

@@ -11,7 +11,7 @@ use link::{
     third::{FileCheck, Set},
 };
 
-use super::{Change, EF_ADN, EF_EXT1, FilePath, Page, PageKey, Profile, SLOTS, page};
+use super::{Change, EF_ADN, EF_EXT1, FilePath, PHONE_MEMORY, Page, PageKey, Profile, SLOTS, page};
 use crate::{
     delivery::{Content, Progress, RestoreRecord},
     identity::Timestamp,
@@ -292,10 +292,11 @@ fn fit(file: FilePath, octets: &Bytes, own_octets: usize, target_octets: usize) 
     Some(fitted)
 }
 
-/// Records of the book that no row of the target covers: refused one by one, so that a person sees them.
+/// Records of the book that no row of the target covers: refused one by one, so that a person sees them. What a device
+/// itself holds is no card's (AS-GN-03), so nobody expects it there.
 fn uncovered(source: &Book, monitor: &MonitorTable) -> Vec<RestoreRecord> {
-    let outside =
-        source.iter().filter(|((file, record), _)| monitor.covering(file.df, file.ef, *record).next().is_none());
+    let of_cards = source.iter().filter(|((file, _), _)| *file != PHONE_MEMORY);
+    let outside = of_cards.filter(|((file, record), _)| monitor.covering(file.df, file.ef, *record).next().is_none());
     let refused = outside.map(|((file, record_number), octets)| RestoreRecord {
         monitor_index: 0,
         file: *file,
@@ -352,6 +353,18 @@ mod tests {
 
     fn adn_book(records: &[u8]) -> Book {
         records.iter().map(|number| ((EF_ADN, *number), adn(&format!("N{number}"), 28))).collect()
+    }
+
+    #[test]
+    fn what_a_device_itself_holds_is_not_restored_to_its_card() {
+        let mut source = adn_book(&[1, 3]);
+        source.insert((PHONE_MEMORY, 1), adn("Somebody", 44));
+        let monitor = MonitorTable::new(vec![row(EF_ADN, 100, 28)]);
+        let planned = plan(&source, &adn_book(&[]), &monitor, &Selection::All).unwrap();
+        assert_eq!(
+            planned.iter().map(|record| (record.file, record.progress)).collect::<Vec<_>>(),
+            [(EF_ADN, Progress::Open); 2]
+        );
     }
 
     #[test]

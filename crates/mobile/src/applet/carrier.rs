@@ -6,7 +6,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use link::configuration::Bearer;
-use sms::{DataCoding, PID_SHORT_MESSAGE, Submit, UserData, ValidityPeriod};
+use sms::{Address, DataCoding, PID_SHORT_MESSAGE, Submit, UserData, ValidityPeriod};
 use uicc::proactive::{ProactiveCommand, TerminalResponse};
 
 use super::memory::Route;
@@ -96,23 +96,11 @@ impl<P> Carrier<P> {
         None
     }
 
-    /// SMS-SUBMIT with the fields of Table 1 (S1-MS-05); `None` without an address or above 140 octets.
+    /// `None` without an address or above 140 octets.
     fn submit(&mut self, payload: &[u8], route: &Route) -> Option<Vec<u8>> {
-        let destination = route.destination()?;
-        let user_data = UserData::from_octets(payload).ok()?;
+        let tpdu = submit(payload, route.destination()?, self.message_reference.wrapping_add(1))?;
         self.message_reference = self.message_reference.wrapping_add(1);
-        let submit = Submit {
-            reject_duplicates: false,
-            reply_path: false,
-            status_report_request: false,
-            message_reference: self.message_reference,
-            destination,
-            protocol_id: PID_SHORT_MESSAGE,
-            data_coding: DataCoding(0xF5),
-            validity_period: Some(ValidityPeriod::relative_at_least(Duration::from_secs(86_400))),
-            user_data,
-        };
-        Some(submit.encode())
+        Some(tpdu)
     }
 
     pub fn next_command(&mut self) -> Option<ProactiveCommand> {
@@ -154,4 +142,21 @@ impl<P> Carrier<P> {
         self.sending = Sending::Nothing;
         self.ip_out.clear();
     }
+}
+
+/// SMS-SUBMIT with the fields of Table 1 (S1-MS-05); `None` above 140 octets.
+pub(crate) fn submit(payload: &[u8], destination: Address, message_reference: u8) -> Option<Vec<u8>> {
+    let user_data = UserData::from_octets(payload).ok()?;
+    let submit = Submit {
+        reject_duplicates: false,
+        reply_path: false,
+        status_report_request: false,
+        message_reference,
+        destination,
+        protocol_id: PID_SHORT_MESSAGE,
+        data_coding: DataCoding(0xF5),
+        validity_period: Some(ValidityPeriod::relative_at_least(Duration::from_secs(86_400))),
+        user_data,
+    };
+    Some(submit.encode())
 }

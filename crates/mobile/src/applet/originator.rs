@@ -3,7 +3,7 @@
 use sms::{Address, numbering_plan, type_of_number};
 
 /// Text is no number, whatever its characters.
-pub(super) fn is_same_number(one: &Address, other: &Address) -> bool {
+pub(crate) fn is_same_number(one: &Address, other: &Address) -> bool {
     one.ton() != type_of_number::ALPHANUMERIC && normalised(one) == normalised(other)
 }
 

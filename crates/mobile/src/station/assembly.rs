@@ -7,15 +7,21 @@ use uicc::proactive::ProactiveCommand;
 use super::{PERFORMED, Station};
 use crate::interface::Output;
 
-/// A short message that the phone has sent for its card.
+/// A short message that the phone has sent.
 pub(super) struct Outstanding {
     /// TP-MR.
     pub reference: u8,
-    /// The command to answer, and its number.
-    pub command: ProactiveCommand,
-    pub number: u8,
+    pub whose: Whose,
     /// Without an answer until then it counts as failed.
     pub until: Duration,
+}
+
+/// Who had it sent.
+pub(super) enum Whose {
+    /// The card: the command to answer, and its number.
+    Card { command: ProactiveCommand, number: u8 },
+    /// Software of the device itself.
+    Device,
 }
 
 /// What the phone waits for the network's answer (in the order of TS 24.011's TR1M and its repeat).
@@ -40,7 +46,7 @@ impl Station {
         }
     }
 
-    /// TERMINAL RESPONSE to SEND SHORT MESSAGE, and whatever the card then wants.
+    /// Tells whose it was; a card by TERMINAL RESPONSE to SEND SHORT MESSAGE, and then does whatever it wants.
     pub(super) fn answered(&mut self, submit: &Outstanding, ok: bool) {
         self.busy.ends(self.now);
         if ok {
@@ -48,8 +54,13 @@ impl Station {
         } else {
             self.statistics.sms_failed += 1;
         }
-        let result = if ok { PERFORMED } else { SMS_RP_ERROR };
-        let waiting = self.respond(submit.number, &submit.command, result, None);
-        self.fetch_all(waiting);
+        match &submit.whose {
+            Whose::Device => self.own_sent(ok),
+            Whose::Card { command, number } => {
+                let result = if ok { PERFORMED } else { SMS_RP_ERROR };
+                let waiting = self.respond(*number, command, result, None);
+                self.fetch_all(waiting);
+            }
+        }
     }
 }

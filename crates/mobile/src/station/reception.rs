@@ -12,12 +12,15 @@ const SMS_USED: u8 = 0x01;
 
 impl Station {
     /// Class 2 is for the card: with PID 7F it goes to the applet, with any other into EF_SMS (TS 23.040 9.2.3.9, TS
-    /// 23.038 4). What else comes is for a person: text is displayed (S1-ST-02), data has no use here.
+    /// 23.038 4), unless it is about the device's own memory. What else comes is for a person: text is displayed (S1-ST-02), data has no use here.
     pub(super) fn deliver(&mut self, tpdu: &[u8]) {
         self.statistics.sms_received += 1;
         let Ok(deliver) = Deliver::decode(tpdu) else { return };
         if deliver.data_coding.class() != Some(MessageClass::Sim) {
             return self.display(&deliver);
+        }
+        if self.is_deliver_for_own_memory(&deliver) {
+            return;
         }
         if deliver.protocol_id.is_sim_data_download() {
             self.exchange(&command::envelope(&envelope::sms_pp_download(&[], tpdu)));

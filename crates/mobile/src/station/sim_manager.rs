@@ -12,7 +12,7 @@ use uicc::{
 
 use super::{
     PERFORMED, Station,
-    assembly::{Outstanding, SUBMIT_WAIT},
+    assembly::{Outstanding, SUBMIT_WAIT, Whose},
 };
 use crate::{channel, interface::Output};
 
@@ -20,6 +20,8 @@ use crate::{channel, interface::Output};
 const FETCHES_MAX: usize = 32;
 /// The user went one step back.
 const BACKWARD_MOVE: u8 = 0x11;
+/// The device cannot do it now.
+const UNABLE_NOW: u8 = 0x20;
 /// No such timer, or it does not run.
 const TIMER_CONTRADICTED: u8 = 0x24;
 const NOT_CAPABLE: u8 = 0x30;
@@ -56,8 +58,11 @@ impl Station {
         self.is_on && files.into_iter().all(|file| self.exchange(&command::select(file)).1.is_success())
     }
 
-    /// One command to the card, and whatever the card then wants of the phone (91xx).
+    /// One command to the card, if there is one, and whatever it then wants of the phone (91xx).
     pub(crate) fn exchange(&mut self, apdu: &[u8]) -> (Vec<u8>, StatusWord) {
+        if !self.config.has_card {
+            return (Vec::new(), StatusWord::TECHNICAL_PROBLEM);
+        }
         let response = self.card.transmit(apdu);
         let Some((data, word)) = split(&response) else { return (Vec::new(), StatusWord::TECHNICAL_PROBLEM) };
         let data = data.to_vec();
@@ -92,12 +97,14 @@ impl Station {
         let mut result = PERFORMED;
         let mut duration = None;
         match &command {
+            // The device is busy with a message of its own.
+            ProactiveCommand::SendShortMessage { .. } if self.submit.is_some() => result = UNABLE_NOW,
             ProactiveCommand::SendShortMessage { tpdu, .. } => {
                 self.send(tpdu);
                 self.busy.begins(self.now);
                 if !self.config.immediate_result {
                     let (reference, until) = (self.reference, self.now + SUBMIT_WAIT);
-                    self.submit = Some(Outstanding { reference, command, number, until });
+                    self.submit = Some(Outstanding { reference, whose: Whose::Card { command, number }, until });
                     return None;
                 }
                 self.busy.ends(self.now);

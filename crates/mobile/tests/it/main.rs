@@ -19,6 +19,7 @@ mod first_restore;
 mod general;
 mod hostile;
 mod overtaking;
+mod own_memory;
 mod phone;
 mod power;
 mod restore;

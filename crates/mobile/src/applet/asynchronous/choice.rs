@@ -20,7 +20,7 @@ pub enum Choice {
 
 impl Choice {
     /// Of a menu item; `None`: it is no backup's.
-    pub(in crate::applet) fn of_menu(item_id: u8) -> Option<Self> {
+    pub(crate) fn of_menu(item_id: u8) -> Option<Self> {
         super::MENU_ITEMS.iter().find(|(item, ..)| *item == item_id).map(|(.., choice)| *choice)
     }
 }
