@@ -162,13 +162,15 @@ pub async fn supervise(config: &UpConfig) -> Result<()> {
     let mut topology = TopologyConfig::new(config.folder.clone(), config.simvault.clone(), smsc.address());
     topology.postgres.push(("shared_buffers", "256MB"));
     let Certificates { certificate, key, .. } = &certificates;
+    let master_key = demo::master_key();
+    topology.master_key = Some(master_key.clone());
     topology.certificate = Some(Certificate { certificate: certificate.clone(), key: key.clone() });
     let topology = tokio::select! {
         topology = Topology::start(topology) => topology?,
         () = signal.cancelled() => bail!("stopped before everything had started"),
     };
     let mut played = tokio::select! {
-        played = play(config, &topology, &smsc, phones, &certificates) => played?,
+        played = play(config, &topology, &smsc, phones, &certificates, master_key) => played?,
         () = signal.cancelled() => bail!("stopped before the demonstration was over"),
     };
     ensure!(played.report.is_identical(), "cards differ from their books\n{}", played.report.text);
@@ -212,6 +214,7 @@ async fn play(
     smsc: &SmscHandle,
     phones: mpsc::Receiver<MobileTerminated>,
     certificates: &Certificates,
+    master_key: String,
 ) -> Result<Played> {
     let trust = net::tls::client_config(certificates.authority.as_bytes(), None)?;
     let name = rustls::pki_types::ServerName::try_from("localhost")?;
@@ -225,6 +228,7 @@ async fn play(
         application_server: ([127, 0, 0, 1], server).into(),
         cards: ports("inbound-ip").iter().map(card_link).collect(),
         number: CENTRE_NUMBER.to_owned(),
+        master_key,
     };
     demo::play(&config.demo, smsc.clone(), phones, access, None).await
 }

@@ -7,18 +7,20 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, bail};
-use mobile::{Bearer, Contact, Profile};
+use anyhow::{Context, bail, ensure};
+use link::configuration::Item;
+use mobile::{Bearer, Contact};
 use proto::centre::{
     self, accounts_client::AccountsClient, commands_client::CommandsClient, phonebooks_client::PhonebooksClient,
-    restore_request::Selection,
+    restore_request::Selection, security_client::SecurityClient,
 };
+use secured::master::MasterKey;
 use tonic::transport::{Channel, Endpoint};
 
 use super::{
-    CARD_EXTENSIONS, CARD_RECORDS, DemoOptions, Phones, bearer,
+    DemoOptions, Phones,
     books::{Books, CardBook, Records},
-    card, profile, profile_name,
+    cast::{CARD_EXTENSIONS, CARD_RECORDS, Embodiment, role},
     progress::Progress,
 };
 use crate::{
@@ -31,6 +33,8 @@ use crate::{
 const ACCOUNTS_PER_CALL: usize = 200;
 /// Digits of a number that EF_ADN itself holds.
 const ADN_DIGITS: usize = 20;
+/// Serial numbers of the cards in place of lost ones begin here.
+const REPLACED: u32 = 500_000;
 /// An act that moves nothing for this long has failed.
 const PATIENCE: Duration = Duration::from_secs(45);
 
@@ -39,6 +43,7 @@ pub struct Client {
     pub accounts: AccountsClient<Channel>,
     pub books: PhonebooksClient<Channel>,
     pub commands: CommandsClient<Channel>,
+    pub security: SecurityClient<Channel>,
 }
 
 impl Client {
@@ -48,7 +53,8 @@ impl Client {
         Ok(Self {
             accounts: AccountsClient::new(channel.clone()),
             books: PhonebooksClient::new(channel.clone()),
-            commands: CommandsClient::new(channel),
+            commands: CommandsClient::new(channel.clone()),
+            security: SecurityClient::new(channel),
         })
     }
 }
@@ -60,6 +66,7 @@ pub struct Stage {
     pub fleet: Fleet,
     pub client: Client,
     pub number: String,
+    pub master_key: MasterKey,
     pub phones: Phones,
     /// Phones with the cards that were lost, by their places among the phones: what they did counts.
     pub gone: Vec<(usize, Arc<Phone>)>,
@@ -92,10 +99,48 @@ impl Stage {
             self.client.accounts.create_accounts(request).await?;
         }
         for (at, subscription) in (0_u32..).zip(subscriptions) {
-            let station = card(&self.number, at);
+            if let Some(level) = role(at).level() {
+                let (msisdn, level) = (subscription.msisdn.clone(), level.to_owned());
+                let request = centre::SetSecurityRequest { msisdn, level, ..Default::default() };
+                self.client.security.set_security(request).await?;
+            }
+            let station = role(at).card(&self.number, &self.master_key, &iccid(at));
             self.phones.push(self.fleet.add(subscription, station));
         }
         Ok(())
+    }
+
+    /// Tells the cards of the second embodiment that back up another way, and waits until they have heard.
+    pub async fn configure(&mut self) -> anyhow::Result<()> {
+        let mut open = Vec::new();
+        for at in 0..self.phones.len() {
+            if self.tell(at).await? {
+                open.push(at);
+            }
+        }
+        let started = Instant::now();
+        while let Some(&at) = open.last() {
+            if self.has_open(at, "configuration").await? {
+                ensure!(started.elapsed() < PATIENCE, "{} cards have not answered", open.len());
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            } else {
+                open.pop();
+            }
+        }
+        Ok(())
+    }
+
+    /// True: the card has to be told something.
+    async fn tell(&mut self, at: usize) -> anyhow::Result<bool> {
+        let items = role(u32::try_from(at)?).configuration();
+        if items.is_empty() {
+            return Ok(false);
+        }
+        let items = items.iter().map(Item::encode);
+        let items = items.map(|item| centre::ConfigurationItem { cid: item.cid.into(), data: item.data }).collect();
+        let msisdn = self.phone(at)?.subscription.msisdn.clone();
+        self.client.commands.configure(centre::ConfigureRequest { msisdn, items }).await?;
+        Ok(true)
     }
 
     /// Every owner types 55 to 95 contacts in, and thinks again about some of them.
@@ -110,6 +155,11 @@ impl Stage {
                 write(phone, octet(place), &contact);
             }
         }
+        self.ask_for_backups();
+    }
+
+    fn ask_for_backups(&self) {
+        (0..).zip(&self.phones).for_each(|(at, phone)| ask_for_backup(at, phone));
     }
 
     /// A few weeks later: new numbers, new people, and some who are not wanted any more.
@@ -119,6 +169,7 @@ impl Stage {
                 edit_one(&mut self.people, phone);
             }
         }
+        self.ask_for_backups();
     }
 
     /// Waits until every card has sent everything and was acknowledged.
@@ -128,8 +179,10 @@ impl Stage {
         let mut moved = (usize::MAX, u64::MAX, Instant::now());
         loop {
             let waiting = self.phones.iter().filter(open).count();
-            let sent = self.sum(|_| true, |statistics| statistics.records_backed_up);
-            progress.show((self.phones.len() - waiting) as u64, &format!("{} changes stored", thousands(sent)));
+            let stored = self.sum(|_| true, |statistics| statistics.records_backed_up);
+            // A backup in blocks counts when it is over.
+            let sent = self.sum(|_| true, |statistics| statistics.sms_sent + statistics.ip_sent);
+            progress.show((self.phones.len() - waiting) as u64, &format!("{} changes stored", thousands(stored)));
             if waiting == 0 {
                 progress.finish();
                 return Ok(());
@@ -151,10 +204,10 @@ impl Stage {
         (books, i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
     }
 
-    /// Which cards are lost, evenly over both bearers and all profiles.
+    /// Which cards are lost, evenly over both bearers, all profiles and modes.
     pub fn lost(&self) -> Vec<usize> {
         let every = (100 / self.options.lost_percent.clamp(1, 100)) as usize;
-        // A step that is odd meets both bearers, and all profiles.
+        // A step that is odd meets all of them.
         (0..self.phones.len()).step_by(every | 1).collect()
     }
 
@@ -167,18 +220,20 @@ impl Stage {
             let index = u32::try_from(at)?;
             let request = centre::ReplaceCardRequest {
                 msisdn: old.msisdn.clone(),
-                iccid: iccid(500_000 + index),
+                iccid: iccid(REPLACED + index),
                 ip_key: subscription.ip_key.clone().into(),
-                bearer: bearer_name(index).to_owned(),
+                bearer: bearer_name(role(index).bearer).to_owned(),
                 personalised: true,
                 ..centre::ReplaceCardRequest::default()
             };
             self.client.accounts.replace_card(request).await.with_context(|| format!("card {at}"))?;
-            let blank = card(&self.number, index);
+            let blank = role(index).card(&self.number, &self.master_key, &iccid(REPLACED + index));
             let phone = self.fleet.add(subscription, blank);
             if let Some(place) = self.phones.get_mut(at) {
                 self.gone.push((at, std::mem::replace(place, phone)));
             }
+            // Before the restore, which goes the same way.
+            self.tell(at).await.with_context(|| format!("card {at}"))?;
             let is_early = restores.len() % 2 == 1;
             let request = centre::RestoreRequest {
                 msisdn: old.msisdn,
@@ -200,7 +255,7 @@ impl Stage {
         while !open.is_empty() {
             let mut still = Vec::new();
             for at in open {
-                if self.has_open_actions(at).await? || self.phone(at)?.with(|station| station.pending()) {
+                if self.has_open(at, "restore").await? || self.phone(at)?.with(|station| station.pending()) {
                     still.push(at);
                 }
             }
@@ -227,11 +282,19 @@ impl Stage {
         counted.map(|(_, phone)| phone.with(|station| value(&station.statistics()))).sum()
     }
 
-    async fn has_open_actions(&mut self, at: usize) -> anyhow::Result<bool> {
+    /// The longest time for which one of the phones at these places was busy with short messages, on its own clock.
+    pub fn longest_blocked(&self, places: impl Fn(usize) -> bool) -> Duration {
+        let present = self.phones.iter().enumerate();
+        let gone = self.gone.iter().map(|(at, phone)| (*at, phone));
+        let counted = present.chain(gone).filter(|(at, _)| places(*at));
+        counted.map(|(_, phone)| phone.with(|station| station.statistics().longest_blocked)).max().unwrap_or_default()
+    }
+
+    async fn has_open(&mut self, at: usize, action_type: &str) -> anyhow::Result<bool> {
         let msisdn = self.phone(at)?.subscription.msisdn.clone();
         let request = centre::ListActionsRequest { msisdn, limit: 10, open_only: true };
         let actions = self.client.commands.list_actions(request).await?.into_inner().actions;
-        Ok(actions.iter().any(|action| action.r#type == "restore"))
+        Ok(actions.iter().any(|action| action.r#type == action_type))
     }
 
     /// Every card with what it should hold, and with its book at the centre.
@@ -267,6 +330,13 @@ impl Stage {
     /// A device key.
     fn key(&mut self) -> Vec<u8> {
         (0..16).map(|_| octet(self.people.below(256))).collect()
+    }
+}
+
+/// The owner of a card that backs up when it is asked to asks for it.
+pub fn ask_for_backup(at: u32, phone: &Phone) {
+    if let Some(item) = role(at).menu_item() {
+        phone.select(item);
     }
 }
 
@@ -316,17 +386,17 @@ fn new_account(at: u32, subscription: &Subscription) -> centre::NewAccount {
         data_offset: 0,
         data_octets,
     };
-    let profile = profile(at);
+    let role = role(at);
     let mut monitor = vec![row(0, 0x6F3A, CARD_RECORDS, 28)];
-    if profile == Profile::Second {
+    if role.embodiment == Embodiment::Second {
         monitor.push(row(1, 0x6F4A, CARD_EXTENSIONS, 13));
     }
     centre::NewAccount {
         msisdn: subscription.msisdn.clone(),
         name: format!("Subscriber {at}"),
         iccid: iccid(at),
-        profile: profile_name(&profile).to_owned(),
-        bearer: bearer_name(at).to_owned(),
+        profile: role.embodiment.name().to_owned(),
+        bearer: bearer_name(role.bearer).to_owned(),
         ip_key: subscription.ip_key.clone().into(),
         monitor,
         personalised: true,
@@ -334,8 +404,8 @@ fn new_account(at: u32, subscription: &Subscription) -> centre::NewAccount {
     }
 }
 
-fn bearer_name(at: u32) -> &'static str {
-    match bearer(at) {
+fn bearer_name(bearer: Bearer) -> &'static str {
+    match bearer {
         Bearer::Sms => "sms",
         Bearer::Ip => "ip",
     }

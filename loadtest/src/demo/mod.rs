@@ -1,21 +1,23 @@
 //! The demonstration: a few hundred cards are backed up over SMS and IP, changed, some lost, replaced and restored, and
 //! at the end every card is compared with its book, octet by octet.
 //!
-//! Start at [`play`]; the acts are in [`acts`], what is compared in [`books`], what a person sees meanwhile in
+//! Start at [`play`]; who plays is in [`cast`], the acts are in [`acts`], what is compared in [`books`], what a person sees meanwhile in
 //! [`progress`], and at the end in [`report`].
 
 mod acts;
 mod books;
+mod cast;
 mod progress;
 mod report;
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
-use mobile::{
-    Bearer, Profile, Station, StationConfig,
-    applet::{first, third},
-};
+use secured::master::MasterKey;
 use tokio::sync::mpsc;
 
 pub use report::Report;
@@ -57,6 +59,8 @@ pub struct CentreAccess {
     pub cards: Vec<LinkAddress>,
     /// The centre's number, digits.
     pub number: String,
+    /// The centre's master key, from which the keys of secured cards are derived: 64 hexadecimal digits.
+    pub master_key: String,
 }
 
 /// Something done to the centre between backup and restore, with the subscriber number of a card that will be lost.
@@ -76,6 +80,7 @@ impl Played {
         let at = self.people.below(u32::try_from(self.phones.len()).unwrap_or(u32::MAX).max(1));
         if let Some(phone) = usize::try_from(at).ok().and_then(|at| self.phones.get(at)) {
             acts::edit_one(&mut self.people, phone);
+            acts::ask_for_backup(at, phone);
         }
     }
 }
@@ -94,6 +99,7 @@ pub async fn play(
     let started = Instant::now();
     let fleet_config = FleetConfig {
         speed: options.speed,
+        sms_takes: SMS_TAKES,
         centre_number: centre.number.clone(),
         smsc: smsc.clone(),
         cards: centre.cards.clone(),
@@ -104,10 +110,12 @@ pub async fn play(
         fleet: Fleet::new(fleet_config, terminated),
         client: acts::Client::connect(centre.application_server).await?,
         number: centre.number,
+        master_key: MasterKey::from_hex(&centre.master_key).context("the master key")?,
         phones: Vec::new(),
         gone: Vec::new(),
     };
     stage.subscribe().await.context("creating the accounts")?;
+    stage.configure().await.context("telling the cards how to back up")?;
     stage.fill();
     stage.settle("backing up", 1).await?;
     let (early, early_micros) = stage.remember();
@@ -145,46 +153,15 @@ pub fn certificates() -> Certificates {
     }
 }
 
-/// A card of the demonstration: 14 octets of name, 110 records. The second embodiment has 30 more for long numbers; the
-/// others back up EF_ADN only.
-fn card(centre_number: &str, at: u32) -> Station {
-    let profile = profile(at);
-    Station::new(StationConfig {
-        centre_isdn: centre_number.to_owned(),
-        bearer: bearer(at),
-        adn_records: CARD_RECORDS,
-        ext1_records: if profile == Profile::Second { CARD_EXTENSIONS } else { 0 },
-        profile,
-        ..StationConfig::default()
-    })
-}
+/// What the network takes for a short message, on the cards' clock.
+const SMS_TAKES: Duration = Duration::from_secs(4);
 
-/// Half of the cards on SMS, half on IP.
-fn bearer(at: u32) -> Bearer {
-    if at.is_multiple_of(2) { Bearer::Sms } else { Bearer::Ip }
+/// A new master key, for this run only: 64 hexadecimal digits.
+#[must_use]
+pub fn master_key() -> String {
+    let octets: [u8; 32] = rand::random();
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
-
-/// Of the cards of each bearer half are of the second embodiment, a quarter of the first, a quarter of the third.
-fn profile(at: u32) -> Profile {
-    match at / 2 % 4 {
-        // A scan of one entry per poll: a pass over the card at the usual 5 s takes nine minutes of its clock.
-        2 => Profile::First(first::Settings { poll_seconds: 2, ..first::Settings::default() }),
-        3 => Profile::Third(third::Settings::default()),
-        _ => Profile::Second,
-    }
-}
-
-/// What the centre and people call it (D-50).
-fn profile_name(profile: &Profile) -> &'static str {
-    match profile {
-        Profile::First(_) => "E1",
-        Profile::Second => "E2",
-        Profile::Third(_) => "E3",
-    }
-}
-
-const CARD_RECORDS: u8 = 110;
-const CARD_EXTENSIONS: u8 = 30;
 
 /// All phones, in the order of their numbers.
 type Phones = Vec<Arc<Phone>>;

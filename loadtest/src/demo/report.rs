@@ -5,8 +5,9 @@ use std::time::Duration;
 use mobile::{Bearer, Statistics};
 
 use super::{
+    SMS_TAKES,
     acts::{Compared, Stage},
-    bearer, profile, profile_name,
+    cast::{Embodiment, Mode, role},
 };
 use crate::{
     demo::books::CardBook,
@@ -26,24 +27,16 @@ impl Report {
     pub fn new(stage: &Stage, smsc: &SmscHandle, compared: &Compared, restored: usize, took: Duration) -> Self {
         // In: to the centre; out: to cards. Lost cards had their part in it, so what they did is counted.
         let mut books = Table::new(&COLUMNS);
-        for name in ["E1", "E2", "E3"] {
-            for wanted in [Bearer::Sms, Bearer::Ip] {
-                if let Some(row) = row(stage, name, wanted) {
-                    books.row(row);
+        for embodiment in Embodiment::ALL {
+            for mode in Mode::ALL {
+                for bearer in [Bearer::Sms, Bearer::Ip] {
+                    if let Some(row) = row(stage, embodiment, mode, bearer) {
+                        books.row(row);
+                    }
                 }
             }
         }
-        let counters = smsc.counters();
-        let mut latencies = stage.fleet.latencies();
-        latencies.sort_unstable();
-        let mut facts = Table::new(&["what", "how much"]);
-        facts.row(["short messages in, answered after the commit", &thousands(counters.mo_acked)]);
-        facts.row(["short messages out", &thousands(counters.mt_delivered)]);
-        let times = [0.5, 0.95, 0.99].map(|share| milliseconds(quantile(&latencies, share)));
-        facts.row(["deliver_sm to its response, p50 / p95 / p99", &times.join(" / ")]);
-        facts.row(["cards lost and replaced (counted above too)", &restored.to_string()]);
-        facts.row(["the cards' clock", &format!("{} times ours", stage.options.speed)]);
-        facts.row(["the whole run", &format!("{:.0} s", took.as_secs_f64())]);
+        let facts = facts(stage, smsc, restored, took);
         let verdict = format!("identical {} of {}", compared.identical, compared.cards);
         let differences: String = compared.differences.iter().take(SHOWN_MAX).map(|line| format!("{line}\n")).collect();
         let text = format!("{}\n\n{}\n\n{differences}{verdict}", books.render(), facts.render());
@@ -57,34 +50,77 @@ impl Report {
     }
 }
 
-const COLUMNS: [&str; 8] =
-    ["profile", "books", "records", "changes stored", "restored", "messages in", "a book", "messages out"];
+const COLUMNS: [&str; 11] = [
+    "card",
+    "backs up",
+    "by",
+    "books",
+    "records",
+    "stored",
+    "restored",
+    "messages",
+    "a book",
+    "answers",
+    "phone blocked",
+];
 
-/// The cards of one profile on one bearer; `None`: there are none.
-fn row(stage: &Stage, name: &str, wanted: Bearer) -> Option<[String; COLUMNS.len()]> {
-    let is_wanted =
-        |at: usize| u32::try_from(at).is_ok_and(|at| bearer(at) == wanted && profile_name(&profile(at)) == name);
+/// The cards of one profile that back up one way on one bearer; `None`: there are none.
+fn row(stage: &Stage, embodiment: Embodiment, mode: Mode, bearer: Bearer) -> Option<[String; COLUMNS.len()]> {
+    let is_wanted = |at: usize| {
+        let role = u32::try_from(at).map(role);
+        role.is_ok_and(|role| (role.embodiment, role.mode, role.bearer) == (embodiment, mode, bearer))
+    };
     let phones: Vec<_> = stage.phones.iter().enumerate().filter(|(at, _)| is_wanted(*at)).collect();
     if phones.is_empty() {
         return None;
     }
     let records: usize = phones.iter().map(|(_, phone)| phone.with(CardBook::read).len()).sum();
     let sum = |value: fn(&Statistics) -> u64| stage.sum(is_wanted, value);
-    let messages_in = sum(|statistics| statistics.sms_sent + statistics.ip_sent);
-    let bearer = match wanted {
-        Bearer::Sms => "SMS",
-        Bearer::Ip => "IP",
+    let messages = sum(|statistics| statistics.sms_sent + statistics.ip_sent);
+    let (by, blocked) = match bearer {
+        Bearer::Sms => ("SMS", seconds(stage.longest_blocked(is_wanted))),
+        // The phone is not asked to send anything but short messages.
+        Bearer::Ip => ("IP", "–".to_owned()),
     };
     Some([
-        format!("{name} on {bearer}"),
+        embodiment.name().to_owned(),
+        mode.name().to_owned(),
+        by.to_owned(),
         thousands(phones.len() as u64),
         thousands(records as u64),
         thousands(sum(|statistics| statistics.records_backed_up)),
         thousands(sum(|statistics| statistics.records_restored)),
-        thousands(messages_in),
-        thousands(messages_in / (phones.len() as u64).max(1)),
+        thousands(messages),
+        thousands(messages / (phones.len() as u64).max(1)),
         thousands(sum(|statistics| statistics.sms_received + statistics.ip_received)),
+        blocked,
     ])
+}
+
+/// What is not of one kind of card alone.
+fn facts(stage: &Stage, smsc: &SmscHandle, restored: usize, took: Duration) -> Table {
+    let counters = smsc.counters();
+    let mut latencies = stage.fleet.latencies();
+    latencies.sort_unstable();
+    let mut facts = Table::new(&["what", "how much"]);
+    facts.row(["short messages in, answered after the commit", &thousands(counters.mo_acked)]);
+    facts.row(["short messages out", &thousands(counters.mt_delivered)]);
+    let times = [0.5, 0.95, 0.99].map(|share| milliseconds(quantile(&latencies, share)));
+    facts.row(["deliver_sm to its response, p50 / p95 / p99", &times.join(" / ")]);
+    let blocked = [Mode::Asynchronous, Mode::Normal].map(|mode| {
+        stage.longest_blocked(|at| {
+            u32::try_from(at).is_ok_and(|at| (role(at).mode, role(at).bearer) == (mode, Bearer::Sms))
+        })
+    });
+    if blocked.iter().all(|blocked| !blocked.is_zero()) {
+        let told = blocked.map(seconds).join(" / ");
+        facts.row(["longest a phone was blocked, asynchronous / normal mode", &told]);
+    }
+    facts.row(["cards lost and replaced (counted above too)", &restored.to_string()]);
+    let clock = format!("{} times ours; an SMS takes {}", stage.options.speed, seconds(SMS_TAKES));
+    facts.row(["the phones' clock", &clock]);
+    facts.row(["the whole run", &format!("{:.0} s", took.as_secs_f64())]);
+    facts
 }
 
 /// Differing cards that are named.
@@ -95,6 +131,10 @@ fn quantile(sorted: &[Duration], share: f64) -> Duration {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
     let at = (sorted.len() as f64 * share) as usize;
     sorted.get(at.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
+}
+
+fn seconds(span: Duration) -> String {
+    format!("{:.1} s", span.as_secs_f64())
 }
 
 fn milliseconds(span: Duration) -> String {

@@ -29,6 +29,8 @@ use crate::{
 pub struct FleetConfig {
     /// Seconds of the stations' clock in one of ours, at least 1.
     pub speed: u32,
+    /// What the network takes for a short message, on the stations' clock: so long is the phone busy with it.
+    pub sms_takes: Duration,
     /// The centre's number, digits: where phones send to and what they accept messages from.
     pub centre_number: String,
     pub smsc: SmscHandle,
@@ -55,21 +57,27 @@ pub struct Fleet {
 /// What every phone's task needs.
 pub(crate) struct Shared {
     config: FleetConfig,
-    started: Instant,
+    clock: Clock,
     phones: Mutex<HashMap<Number, Arc<Phone>>>,
     delivered: mpsc::UnboundedSender<Delivered>,
     latencies: Mutex<Vec<Duration>>,
 }
 
-impl Shared {
-    /// The stations' clock.
-    fn now(&self) -> Duration {
-        self.started.elapsed() * self.config.speed
+/// The stations' clock.
+#[derive(Clone, Copy)]
+pub(crate) struct Clock {
+    started: Instant,
+    speed: u32,
+}
+
+impl Clock {
+    fn now(self) -> Duration {
+        self.started.elapsed() * self.speed
     }
 
-    /// When the stations' clock shows `at`.
-    fn instant(&self, at: Duration) -> Instant {
-        self.started + at / self.config.speed.max(1)
+    /// When it shows `at`.
+    fn instant(self, at: Duration) -> Instant {
+        self.started + at / self.speed.max(1)
     }
 }
 
@@ -79,8 +87,8 @@ impl Fleet {
     pub fn new(config: FleetConfig, terminated: mpsc::Receiver<MobileTerminated>) -> Self {
         let (delivered, ends) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
+            clock: Clock { started: Instant::now(), speed: config.speed },
             config,
-            started: Instant::now(),
             phones: Mutex::default(),
             delivered,
             latencies: Mutex::default(),
@@ -93,7 +101,7 @@ impl Fleet {
     /// Switches a phone on with this card. A phone that had the number before is gone: its card was lost.
     pub fn add(&self, subscription: Subscription, station: Station) -> Arc<Phone> {
         let number = Number::new(subscription.msisdn.as_bytes()).unwrap_or_default();
-        let phone = Arc::new(Phone::new(subscription, station, self.shared.now(), self.stop.child_token()));
+        let phone = Arc::new(Phone::new(subscription, station, self.shared.clock, self.stop.child_token()));
         let mut phones = self.shared.phones.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lost) = phones.insert(number, Arc::clone(&phone)) {
             lost.lose();
@@ -128,7 +136,7 @@ async fn route(
             Some(message) = terminated.recv() => {
                 let phone = shared.phones.lock().unwrap_or_else(PoisonError::into_inner).get(&message.msisdn).cloned();
                 if let Some(phone) = phone {
-                    phone.deliver(&message, shared.now());
+                    phone.deliver(&message);
                 }
             }
             Some(end) = ends.recv() => {

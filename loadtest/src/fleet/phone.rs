@@ -15,7 +15,7 @@ use sms::{Address, Deliver, ProtocolId, Submit, TimeStamp, UserData, UserDataHea
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, Subscription, channel::Channel, ip::IpLink};
+use super::{Clock, Shared, Subscription, channel::Channel, ip::IpLink};
 use crate::{
     ip_phone::{Counters, LinkAddress},
     smsc::{MobileOriginated, MobileTerminated, Number},
@@ -27,7 +27,8 @@ pub struct Phone {
     station: Mutex<Station>,
     /// Software of the phone that transfers collections; its lock is taken behind the station's.
     transfer: Mutex<Option<Transfer>>,
-    /// Time on the fleet's clock when the station was made.
+    clock: Clock,
+    /// Time on that clock when the station was made.
     made: Duration,
     changed: Notify,
     lost: CancellationToken,
@@ -42,9 +43,9 @@ struct Transfer {
 }
 
 impl Phone {
-    pub(super) fn new(subscription: Subscription, station: Station, made: Duration, lost: CancellationToken) -> Self {
-        let transfer = Mutex::default();
-        Self { subscription, station: Mutex::new(station), transfer, made, changed: Notify::new(), lost }
+    pub(super) fn new(subscription: Subscription, station: Station, clock: Clock, lost: CancellationToken) -> Self {
+        let (station, transfer) = (Mutex::new(station), Mutex::default());
+        Self { subscription, station, transfer, clock, made: clock.now(), changed: Notify::new(), lost }
     }
 
     /// Installs the software that transfers collections.
@@ -68,11 +69,11 @@ impl Phone {
     }
 
     /// Whether the octets are a transfer's, which the phone's software takes.
-    fn takes_transfer(&self, octets: &[u8], now: Duration) -> bool {
+    fn takes_transfer(&self, octets: &[u8]) -> bool {
         let is_of_transfer = matches!(octets.first(), Some(0xC0..=0xC7));
         let mut station = self.station();
         match self.transfer().as_mut().filter(|_| is_of_transfer) {
-            Some(it) => it.app.receive(&mut station, octets, now),
+            Some(it) => it.app.receive(&mut station, octets, self.now()),
             None => return false,
         }
         self.changed.notify_one();
@@ -85,9 +86,30 @@ impl Phone {
 
     /// Does something with the station (edits, reads), then lets its task look what follows from it.
     pub fn with<T>(&self, action: impl FnOnce(&mut Station) -> T) -> T {
-        let result = action(&mut self.station());
+        let mut station = self.station();
+        // It happens now, not when the station was last told the time.
+        station.handle_input(Input::Tick, self.now());
+        let result = action(&mut station);
+        drop(station);
         self.changed.notify_one();
         result
+    }
+
+    /// The user picks an item of the card's menu.
+    pub fn select(&self, item: u8) {
+        let now = self.now();
+        self.with(|station| station.handle_input(Input::MenuSelection(item), now));
+    }
+
+    /// The user picks an item of the device's own menu.
+    pub fn select_own(&self, item: u8) {
+        let now = self.now();
+        self.with(|station| station.handle_input(Input::OwnMenuSelection(item), now));
+    }
+
+    /// On the station's clock.
+    fn now(&self) -> Duration {
+        self.clock.now().saturating_sub(self.made)
     }
 
     /// Off for good.
@@ -96,14 +118,14 @@ impl Phone {
     }
 
     /// A message from the SMSC, as an SMS-DELIVER.
-    pub(super) fn deliver(&self, message: &MobileTerminated, now: Duration) {
+    pub(super) fn deliver(&self, message: &MobileTerminated) {
         // Class 1: for the phone itself.
         let is_for_phone = message.data_coding == sms::MT_DATA_CODING_CLASS_1.0 && !message.user_data_header;
-        if is_for_phone && self.takes_transfer(&message.payload, now.saturating_sub(self.made)) {
+        if is_for_phone && self.takes_transfer(&message.payload) {
             return;
         }
         if let Some(tpdu) = deliver_tpdu(message) {
-            self.station().handle_input(Input::SmsDeliver(tpdu), now.saturating_sub(self.made));
+            self.station().handle_input(Input::SmsDeliver(tpdu), self.now());
             self.changed.notify_one();
         }
     }
@@ -117,8 +139,16 @@ impl Phone {
 pub(super) async fn drive(phone: Arc<Phone>, number: Number, shared: Arc<Shared>) {
     let mut link: Option<IpLink> = None;
     let mut channel: Option<Channel> = None;
+    let mut leaving: Option<Leaving> = None;
     loop {
-        let now = shared.now().saturating_sub(phone.made);
+        let now = phone.now();
+        if let Some(Leaving { reference, message, .. }) = leaving.take_if(|leaving| leaving.at <= now) {
+            if let Some(message) = message {
+                shared.config.smsc.offer(message, u64::from(reference), &shared.delivered).await;
+            }
+            // The network has the message: it stores and forwards.
+            phone.station().handle_input(Input::SmsSubmitResult { reference, ok: true }, phone.now());
+        }
         let Turn { outputs, timeout, ip, transfers } = turn(&phone, now);
         let own = own_link(&shared.config.cards, &phone.subscription);
         let address = ip.and_then(|to| to.or(own.map(|own| own.address)));
@@ -130,13 +160,8 @@ pub(super) async fn drive(phone: Arc<Phone>, number: Number, shared: Arc<Shared>
         for output in outputs {
             match output {
                 Output::SmsSubmit { reference, tpdu } => {
-                    if let Some(message) = originated(number, &tpdu) {
-                        shared.config.smsc.offer(message, u64::from(reference), &shared.delivered).await;
-                    }
-                    // The network has the message: it stores and forwards.
-                    let sent = Input::SmsSubmitResult { reference, ok: true };
-                    phone.station().handle_input(sent, shared.now().saturating_sub(phone.made));
-                    phone.changed.notify_one();
+                    let at = phone.now() + shared.config.sms_takes;
+                    leaving = Some(Leaving { at, reference, message: originated(number, &tpdu) });
                 }
                 Output::IpPayload(payload) => {
                     if let Some(link) = &link {
@@ -147,7 +172,7 @@ pub(super) async fn drive(phone: Arc<Phone>, number: Number, shared: Arc<Shared>
                 Output::ChannelData(octets) => {
                     if channel.as_ref().is_some_and(|channel| !channel.send(octets)) {
                         channel = None;
-                        let now = shared.now().saturating_sub(phone.made);
+                        let now = phone.now();
                         phone.station().handle_input(Input::ChannelClosed, now);
                     }
                 }
@@ -170,22 +195,32 @@ pub(super) async fn drive(phone: Arc<Phone>, number: Number, shared: Arc<Shared>
         if let (Some(address), Some(link)) = (address, &link) {
             link.move_to(address);
         }
-        let wake = timeout.map(|at| tokio::time::Instant::from_std(shared.instant(at + phone.made)));
+        let wake = timeout.into_iter().chain(leaving.as_ref().map(|leaving| leaving.at)).min();
+        let wake = wake.map(|at| tokio::time::Instant::from_std(phone.clock.instant(at + phone.made)));
         tokio::select! {
-            () = sleep_until(wake) => phone.station().handle_input(Input::Tick, shared.now().saturating_sub(phone.made)),
+            () = sleep_until(wake) => phone.station().handle_input(Input::Tick, phone.now()),
             () = phone.changed.notified() => {}
             Some(payload) = received(&mut link) => {
-                let now = shared.now().saturating_sub(phone.made);
-                if !phone.takes_transfer(&payload, now) {
+                if !phone.takes_transfer(&payload) {
+                    let now = phone.now();
                     phone.station().handle_input(Input::IpPayload(payload), now);
                 }
             }
             Some(happened) = happened(&mut channel) => {
-                phone.station().handle_input(happened, shared.now().saturating_sub(phone.made));
+                phone.station().handle_input(happened, phone.now());
             }
             () = phone.lost.cancelled() => return,
         }
     }
+}
+
+/// The short message that the phone is busy with.
+struct Leaving {
+    /// When the network has all of it, on the phone's clock.
+    at: Duration,
+    reference: u8,
+    /// `None`: no network takes such octets.
+    message: Option<MobileOriginated>,
 }
 
 /// Of the edge's replicas always the same one for a number.

@@ -17,6 +17,7 @@ pub const CENTRE_NUMBER: &str = "2001";
 const PASSWORD_FILE: &str = "smsc-password";
 const CERTIFICATE_FILE: &str = "cards.pem";
 const KEY_FILE: &str = "cards-key.pem";
+const MASTER_KEY_FILE: &str = "master-key";
 
 /// Where everything is.
 pub struct Places<'a> {
@@ -27,6 +28,7 @@ pub struct Places<'a> {
     pub queue: String,
     pub smscs: &'a [SocketAddr],
     pub certificate: Option<&'a Certificate>,
+    pub master_key: Option<&'a str>,
     pub impatient: bool,
 }
 
@@ -41,6 +43,9 @@ pub fn write(places: &Places<'_>) -> Result<()> {
     if let Some(Certificate { certificate, key }) = places.certificate {
         put(CERTIFICATE_FILE.to_owned(), certificate.clone())?;
         put(KEY_FILE.to_owned(), key.clone())?;
+    }
+    if let Some(master_key) = places.master_key {
+        put(MASTER_KEY_FILE.to_owned(), master_key.to_owned())?;
     }
     let mut node = 0;
     for (service, replicas) in places.ports {
@@ -61,6 +66,10 @@ impl Places<'_> {
         }
         text += "[service]\n";
         text += &self.service(service, replica, ports, node);
+        if self.master_key.is_some() && matches!(service, "inbound-data" | "outbound-action" | "application-server") {
+            let file = self.folder.join(MASTER_KEY_FILE);
+            writeln!(text, "master_key = {{ file = \"{}\" }}", file.display()).unwrap_or_default();
+        }
         writeln!(text, "[service.server]\nlisten = \"{}\"", address(ports.grpc)).unwrap_or_default();
         text + &self.tables(service, replica)
     }

@@ -78,6 +78,8 @@ pub struct TopologyConfig {
     pub postgres: Vec<(&'static str, &'static str)>,
     /// Of the ports for cards; none: plain TCP.
     pub certificate: Option<Certificate>,
+    /// For cards whose messages are secured; none: there are none.
+    pub master_key: Option<String>,
     /// Leases, pauses and timers of seconds instead of minutes, so that a run of minutes sees many recoveries.
     pub impatient: bool,
 }
@@ -93,6 +95,7 @@ impl TopologyConfig {
             smscs: vec![smsc],
             postgres: Vec::new(),
             certificate: None,
+            master_key: None,
             impatient: false,
         }
     }
@@ -174,6 +177,7 @@ impl Topology {
             queue: self.redis().url(),
             smscs: &self.config.smscs,
             certificate: self.config.certificate.as_ref(),
+            master_key: self.config.master_key.as_deref(),
             impatient: self.config.impatient,
         };
         config::write(&places)?;

@@ -138,12 +138,15 @@ async fn play(arguments: &DemoArguments, folder: &Path) -> anyhow::Result<Ended>
     let (smsc, terminated) = start_smsc(arguments, &smsc_stop).await?;
     backends::make_private(&store_config)?;
     let stores = store::open(&store_config).await.context("the embedded store")?;
-    let (config, cards_tls) = centre_config(arguments, &smsc, store_config)?;
+    let (mut config, cards_tls) = centre_config(arguments, &smsc, store_config)?;
+    let master_key = demo::master_key();
+    config.master_key = runtime::config::Secret::new(&master_key);
     let centre = Centre::start(config, stores).await?;
     let access = CentreAccess {
         application_server: centre.application_server,
         cards: vec![LinkAddress { address: centre.cards, tls: Some(cards_tls) }],
         number: CENTRE_NUMBER.to_owned(),
+        master_key,
     };
     let damage: Option<Damage> = arguments
         .damage

@@ -2,6 +2,7 @@
 //! Wireshark reads it.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -43,6 +44,44 @@ fn the_demonstration_ends_identical_and_logs_no_personal_data() {
         for name in ["Alice", "Jürgen", "Иван", "Subscriber "] {
             assert!(!line.contains(name), "a name: {line}");
         }
+    }
+}
+
+/// A card of every profile and of every way to back up, on both bearers; the table says what each cost.
+///
+/// Covers: G-12, AS-GN-02
+#[test]
+fn every_way_to_back_up_meets_on_one_centre_and_the_table_compares_them() {
+    const WIDTH: usize = 100;
+    let output = demo(&["--cards", "32"]);
+    let shown = lines(&output.stdout);
+    assert!(output.status.success(), "{shown:#?} {:#?}", lines(&output.stderr));
+    assert_eq!(shown.last().map(String::as_str), Some("identical 32 of 32"));
+    assert!(shown.iter().all(|line| line.chars().count() <= WIDTH), "{shown:#?}");
+    // Columns are two spaces or more apart.
+    let rows: Vec<Vec<&str>> =
+        shown.iter().map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()).collect();
+    let common = ["plain", "secured", "asynchronous", "normal mode"];
+    let modes =
+        [("E1", &common[..]), ("E2", &["compact", "plain", "secured", "asynchronous", "normal mode"]), ("E3", &common)];
+    let mut blocked = BTreeMap::new();
+    for (card, modes) in modes {
+        for mode in modes {
+            for bearer in ["SMS", "IP"] {
+                let row = rows.iter().find(|row| row.starts_with(&[card, mode, bearer]));
+                let row = row.unwrap_or_else(|| panic!("{card} {mode} {bearer} {shown:#?}"));
+                let [.., stored, _, _, a_book, _, longest] = row[..] else { panic!("{row:?}") };
+                assert!(stored != "0" && a_book != "0", "{row:?}");
+                let seconds = longest.strip_suffix(" s").map(|seconds| seconds.parse::<f64>().expect("seconds"));
+                assert_eq!(seconds.is_some(), bearer == "SMS", "{row:?}");
+                blocked.extend(seconds.map(|seconds| ((card, *mode), seconds)));
+            }
+        }
+    }
+    // One message after the other against one at a time.
+    for card in ["E1", "E2", "E3"] {
+        let (asynchronous, normal) = (blocked[&(card, "asynchronous")], blocked[&(card, "normal mode")]);
+        assert!(asynchronous >= 4.0 && normal > 3.0 * asynchronous, "{card}: {asynchronous} s against {normal} s");
     }
 }
 

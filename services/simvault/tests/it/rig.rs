@@ -94,6 +94,7 @@ impl Rig {
         tokio::spawn(keep(tapped, Arc::clone(&carried)));
         let fleet_config = FleetConfig {
             speed: SPEED,
+            sms_takes: Duration::ZERO,
             centre_number: CENTRE.to_owned(),
             smsc: smsc.clone(),
             cards: vec![LinkAddress { address: centre.cards, tls: None }],
@@ -187,12 +188,7 @@ impl Rig {
 
     /// As [`Self::phone`], with a card that speaks the messages of this profile.
     pub async fn phone_of(&self, profile: Profile, number: u32, bearer: Bearer) -> Arc<Phone> {
-        let mut account = centre::NewAccount { personalised: true, ..new_account(number, bearer) };
-        profile_name(&profile).clone_into(&mut account.profile);
-        if profile != Profile::Second {
-            account.monitor.truncate(1);
-        }
-        self.subscribe(account).await;
+        self.subscribe(account_of(&profile, number, bearer)).await;
         self.switch_on(number, card_of(profile, bearer))
     }
 
@@ -419,6 +415,16 @@ pub fn new_account(number: u32, bearer: Bearer) -> centre::NewAccount {
         monitor: vec![row(0, EF_ADN, ADN_RECORDS, 28), row(1, EF_EXT1, EXT1_RECORDS, 13)],
         ..Default::default()
     }
+}
+
+/// Of a personalised card of this profile; those without a monitor table back up EF_ADN.
+pub fn account_of(profile: &Profile, number: u32, bearer: Bearer) -> centre::NewAccount {
+    let mut account = centre::NewAccount { personalised: true, ..new_account(number, bearer) };
+    profile_name(profile).clone_into(&mut account.profile);
+    if *profile != Profile::Second {
+        account.monitor.truncate(1);
+    }
+    account
 }
 
 pub fn row(index: u32, path: Path, record_count: u8, data_octets: u32) -> centre::MonitorRow {
