@@ -8,7 +8,10 @@ use loadtest::{
     fleet::Phone,
     smsc::{Delivery, MobileOriginated, MobileTerminated, Number},
 };
-use mobile::{Bearer, CardSecurity, Station, StationConfig};
+use mobile::{
+    Bearer, CardSecurity, Profile, Station, StationConfig,
+    applet::{MENU_BACKUP_ASYNCHRONOUS, asynchronous, first, third},
+};
 use proto::centre::{self, restore_request::Selection, security_client::SecurityClient};
 use runtime::config::Secret;
 use secured::{
@@ -21,7 +24,9 @@ use uicc::files::EF_ADN;
 
 use crate::{
     logs,
-    rig::{CENTRE, Records, Rig, card_settings, held, msisdn, new_account, until, write, write_long},
+    rig::{
+        CENTRE, Records, Rig, account_of, card_settings, delete, held, msisdn, new_account, until, write, write_long,
+    },
 };
 
 const MASTER: &str = "C0FFEE00C0FFEE00C0FFEE00C0FFEE00C0FFEE00C0FFEE00C0FFEE00C0FFEE00";
@@ -43,20 +48,38 @@ fn keys(number: u32, version: u8) -> CardKeys {
 }
 
 fn station(bearer: Bearer, least: Spi, keys: Vec<CardKeys>) -> Station {
+    station_of(Profile::Second, bearer, least, keys)
+}
+
+fn station_of(profile: Profile, bearer: Bearer, least: Spi, keys: Vec<CardKeys>) -> Station {
     let security = Some(CardSecurity { least, keys, tar_up: TAR_UP, tar_down: TAR_DOWN });
-    Station::new(StationConfig { security, ..card_settings(bearer) })
+    Station::new(StationConfig { profile, security, ..card_settings(bearer) })
 }
 
 async fn subscribe(rig: &Rig, number: u32, bearer: Bearer, level: &str) -> centre::DeviceSecurity {
-    rig.subscribe(centre::NewAccount { personalised: true, ..new_account(number, bearer) }).await;
+    subscribe_as(rig, &Profile::Second, number, bearer, level).await
+}
+
+async fn subscribe_as(
+    rig: &Rig,
+    profile: &Profile,
+    number: u32,
+    bearer: Bearer,
+    level: &str,
+) -> centre::DeviceSecurity {
+    rig.subscribe(account_of(profile, number, bearer)).await;
     let request = centre::SetSecurityRequest { msisdn: msisdn(number), level: level.to_owned(), ..Default::default() };
     calls(rig).set_security(request).await.expect("set").into_inner()
 }
 
 async fn phone(rig: &Rig, number: u32, bearer: Bearer, least: Spi) -> Arc<Phone> {
+    phone_as(rig, Profile::Second, number, bearer, least).await
+}
+
+async fn phone_as(rig: &Rig, profile: Profile, number: u32, bearer: Bearer, least: Spi) -> Arc<Phone> {
     let level = if least.is_ciphered { "integrity_and_cipher" } else { "integrity" };
-    subscribe(rig, number, bearer, level).await;
-    rig.switch_on(number, station(bearer, least, vec![keys(number, 1), keys(number, 2)]))
+    subscribe_as(rig, &profile, number, bearer, level).await;
+    rig.switch_on(number, station_of(profile, bearer, least, vec![keys(number, 1), keys(number, 2)]))
 }
 
 fn contains(octets: &[u8], text: &str) -> bool {
@@ -125,6 +148,126 @@ async fn a_secured_card_backs_up_and_is_restored_by_sms_and_ip() {
     assert_eq!(held(&new), book);
     rig.settled(&new).await;
     rig.stop().await;
+}
+
+/// The packets in what the SMSC delivered, opened: of two parts one.
+fn opened(rig: &Rig, number: u32) -> Vec<Command> {
+    let mut packets: Vec<Vec<u8>> = Vec::new();
+    for message in rig.delivered(&msisdn(number)) {
+        assert!(message.user_data_header && message.protocol_id == 0x7F, "{message:?}");
+        match &message.payload[..] {
+            [2, 0x70, 0, packet @ ..] | [7, 0, 3, _, 2, 1, 0x70, 0, packet @ ..] => packets.push(packet.to_vec()),
+            [5, 0, 3, _, 2, 2, rest @ ..] => packets.last_mut().expect("the first part").extend(rest),
+            other => panic!("{other:02X?}"),
+        }
+    }
+    packets.iter().map(|packet| command::open(packet, &keys(number, 1).down).expect("the centre's packet")).collect()
+}
+
+/// Backup, deletion, restore, resynchronisation and a lost card of a profile without a monitor table; `first_octets`: of
+/// what the centre sends it.
+async fn lives_as(rig: &Rig, profile: Profile, number: u32, bearer: Bearer, least: Spi, first_octets: &[u8]) {
+    let phone = phone_as(rig, profile.clone(), number, bearer, least).await;
+    for record in 1..=9 {
+        write(&phone, record, &format!("Person {record}"));
+    }
+    rig.settled(&phone).await;
+    let (moment, book) = (runtime::clock::now(), rig.book(&msisdn(number)).await);
+    assert_eq!(book.len(), 9);
+    for record in 1..=4 {
+        write(&phone, record, "Somebody else");
+    }
+    delete(&phone, 9);
+    write(&phone, 20, "Surplus");
+    rig.settled(&phone).await;
+    let action = rig.restore(&phone, moment, Selection::All(true)).await;
+    assert_eq!((action.state.as_str(), action.records_failed), ("done", 0));
+    assert_eq!((held(&phone), rig.book(&msisdn(number)).await), (book.clone(), book.clone()));
+    rig.control(&phone, "resynchronise").await;
+    rig.settled(&phone).await;
+    let statistics = phone.with(|station| station.statistics());
+    assert_eq!((statistics.insecure_refused, statistics.records_given_up, statistics.errors_received), (0, 0, 0));
+    let commands = opened(rig, number);
+    assert_eq!(commands.is_empty(), bearer == Bearer::Ip);
+    for Command { tar, spi, data, .. } in commands {
+        assert_eq!((tar, spi), (TAR_DOWN, least));
+        assert!(first_octets.contains(&data[0]), "{data:02X?}");
+    }
+    // The card was lost: keys of its own, and the book comes back in packets.
+    let request = centre::ReplaceCardRequest {
+        msisdn: msisdn(number),
+        iccid: new_account(number + 50, bearer).iccid,
+        ip_key: crate::rig::ip_key(number).into(),
+        personalised: true,
+        ..Default::default()
+    };
+    rig.accounts.clone().replace_card(request).await.expect("replaced");
+    let new = rig.switch_on(number, station_of(profile, bearer, least, vec![keys(number + 50, 1)]));
+    assert_eq!(rig.restore(&new, 0, Selection::All(true)).await.state, "done");
+    assert_eq!((held(&new), rig.book(&msisdn(number)).await), (book.clone(), book));
+    assert_eq!(new.with(|station| station.statistics()).insecure_refused, 0);
+}
+
+/// Messages of one length that no single packet takes (E1), and tagged sets that fill what a packet leaves (E3).
+///
+/// Covers: G-12, S1-BK-05
+#[tokio::test]
+async fn secured_cards_of_the_first_and_third_embodiment_live_on_both_bearers() {
+    let rig = start().await;
+    let first = || Profile::First(first::Settings { with_checksum: true, ..first::Settings::default() });
+    let third = || Profile::Third(third::Settings::default());
+    let (to_first, to_third) = ([0x02, 0x03, 0x06], [0x83, 0x85, 0x86, 0x87]);
+    tokio::join!(
+        lives_as(&rig, first(), 760, Bearer::Sms, Spi::INTEGRITY, &to_first),
+        lives_as(&rig, first(), 761, Bearer::Sms, Spi::CIPHER, &to_first),
+        lives_as(&rig, first(), 762, Bearer::Ip, Spi::CIPHER, &to_first),
+        lives_as(&rig, third(), 763, Bearer::Sms, Spi::INTEGRITY, &to_third),
+        lives_as(&rig, third(), 764, Bearer::Sms, Spi::CIPHER, &to_third),
+        lives_as(&rig, third(), 765, Bearer::Ip, Spi::CIPHER, &to_third),
+    );
+    let restores = rig.delivered(&msisdn(760));
+    assert!(restores.iter().any(|message| message.payload.starts_with(&[7, 0, 3])), "119 octets take two parts");
+    rig.stop().await;
+}
+
+/// Features of their own may be used together: blocks with pauses, each message in a packet.
+///
+/// Covers: G-12
+#[tokio::test]
+async fn secured_cards_of_every_profile_back_up_in_blocks() {
+    let rig = start().await;
+    let variant = link::asynchronous::Variant::ServerCountdown;
+    let blocks = asynchronous::Settings { variant, delay_seconds: 1, ..asynchronous::Settings::default() };
+    let mode = Some(blocks);
+    let first = Profile::First(first::Settings { asynchronous: mode, ..first::Settings::default() });
+    let third = Profile::Third(third::Settings { asynchronous: mode, ..third::Settings::default() });
+    tokio::join!(
+        secured_blocks(&rig, &first, 770, Bearer::Sms),
+        secured_blocks(&rig, &first, 771, Bearer::Ip),
+        secured_blocks(&rig, &Profile::Second, 772, Bearer::Sms),
+        secured_blocks(&rig, &Profile::Second, 773, Bearer::Ip),
+        secured_blocks(&rig, &third, 774, Bearer::Sms),
+        secured_blocks(&rig, &third, 775, Bearer::Ip),
+    );
+    rig.stop().await;
+}
+
+async fn secured_blocks(rig: &Rig, profile: &Profile, number: u32, bearer: Bearer) {
+    let phone = phone_as(rig, profile.clone(), number, bearer, Spi::CIPHER).await;
+    if *profile == Profile::Second {
+        let item = link::configuration::Item::Asynchronous { mode: 0, blocks_per_message: 3, delay: 1 };
+        assert_eq!(rig.configure(&phone, &[item]).await.state, "done");
+    }
+    (1..=7).for_each(|record| write(&phone, record, &format!("Person {record}")));
+    assert!(rig.book(&msisdn(number)).await.is_empty());
+    phone.select(MENU_BACKUP_ASYNCHRONOUS);
+    rig.settled(&phone).await;
+    assert_eq!(rig.book(&msisdn(number)).await.len(), 7);
+    let statistics = phone.with(|station| station.statistics());
+    assert_eq!((statistics.backups_completed, statistics.insecure_refused), (1, 0), "{profile:?} {bearer:?}");
+    let told = opened(rig, number).into_iter().map(|command| command.data[0]);
+    let mode: Vec<u8> = told.filter(|first| matches!(first, 0xA0..=0xA7)).collect();
+    assert_eq!(mode, if bearer == Bearer::Sms { vec![0xA2, 0xA2, 0xA3] } else { vec![] });
 }
 
 /// A backup of one record of EF_ADN, as the card's applet makes it.
