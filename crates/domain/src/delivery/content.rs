@@ -174,7 +174,7 @@ impl Content {
                 reader.finish(Self::Control { request, progress })
             }
             6 => Ok(Self::Asynchronous { message: reader.rest() }),
-            8 => words(reader).map(Self::Transfer),
+            8 => words(reader).map(|words| Self::Transfer(Box::new(words))),
             0 => Err(reader.corrupt("no action type")),
             _ => Err(reader.newer("unknown action type")),
         }

@@ -86,7 +86,7 @@ pub enum Content {
     /// Type 5: what a card of the first or third embodiment is told to do; `progress`: whether it has been told.
     Control { request: Request, progress: Progress },
     /// Type 8: what the centre says in a device's transfer (D-130); the device's next message overwrites it.
-    Transfer(Words),
+    Transfer(Box<Words>),
 }
 
 /// Messages of a transfer as they are on the wire, and behind them an item, which is cut into parts when its bearer is

@@ -23,7 +23,8 @@ pub struct Card {
     moved: Vec<ActionId>,
     /// The monitor table became another one since the batch's messages were parsed.
     pub(crate) is_newly_cut: bool,
-    pub(crate) transfers: Option<Transfers>,
+    /// Boxed, for few cards of a batch have it.
+    pub(crate) transfers: Option<Box<Transfers>>,
 }
 
 /// What a transfer message of the card works on: its sessions, and the shelves that they are about.
@@ -63,7 +64,7 @@ impl Card {
 
     /// Sessions and shelves are read, with what [`Desk::needed`] names.
     pub fn set_transfers(&mut self, transfers: Transfers) {
-        self.transfers = Some(transfers);
+        self.transfers = Some(Box::new(transfers));
     }
 
     #[must_use]
@@ -74,7 +75,7 @@ impl Card {
     /// What else is to be read before this transfer message of the card is decided.
     #[must_use]
     pub fn needed_of(&self, message: &Message) -> Vec<Needed> {
-        let Some(Transfers { desk, subscribers, .. }) = &self.transfers else { return Vec::new() };
+        let Some(Transfers { desk, subscribers, .. }) = self.transfers.as_deref() else { return Vec::new() };
         desk.needed(self.view.device.key, message, |number| subscribers.get(&number).copied())
     }
 

@@ -80,8 +80,13 @@ impl Step<'_, '_> {
         let mut words = Words { messages, item: answer.item };
         let Some(mut action) = open else {
             if words != Words::default() {
-                let action =
-                    new_action(self.card, Content::Transfer(words), bearer, &self.incoming.trace, self.context);
+                let action = new_action(
+                    self.card,
+                    Content::Transfer(Box::new(words)),
+                    bearer,
+                    &self.incoming.trace,
+                    self.context,
+                );
                 self.effects.to_queue.push(QueueEntry::of(&action));
                 self.card.open.push(action.clone());
                 self.effects.new_actions.push(action);
@@ -103,7 +108,7 @@ impl Step<'_, '_> {
         }
         // A copy of the initiation, or a word about another session: what the device is to answer is said with it.
         if is_running && !words.wants_answer() {
-            let held = std::mem::take(held);
+            let held = std::mem::take(held.as_mut());
             for message in held.messages {
                 if !words.messages.contains(&message) {
                     words.messages.push(message);
@@ -111,7 +116,7 @@ impl Step<'_, '_> {
             }
             words.item = held.item;
         }
-        action.content = Content::Transfer(words);
+        action.content = Content::Transfer(Box::new(words));
         action.channel = bearer;
         action.state = State::Queued;
         action.attempts = 0;

@@ -242,7 +242,7 @@ async fn what_is_said_in_a_transfer_has_no_turn_and_takes_nobodys() {
         let messages = vec![Bytes::from_static(&[0xC2, 0, 1, 0, 0, 0, 7, 0, 1])];
         let content = Item { kind: Kind::Data, key: Bytes::from_static(b"ring"), value: vec![7; 65_536].into() };
         let words = Words { messages, item: Some(Sending { session: 7, number: 1, content }) };
-        let said = crate::fixtures::action(1, 2, Content::Transfer(words));
+        let said = crate::fixtures::action(1, 2, Content::Transfer(Box::new(words)));
         let new_actions = vec![said.clone(), crate::fixtures::restore(1, 3)];
         store.inbound.commit(InboundCommit { new_actions, ..InboundCommit::default() }).await.unwrap();
         let heads = store.outbound.heads(&[key(1)]).await.unwrap();

@@ -191,7 +191,7 @@ fn an_initiation_by_sms_is_answered_by_the_devices_channel_and_what_is_said_fits
     rig.centre.pass(30);
     rig.receive(&initiation(2, FETCH), Bearer::Sms);
     let Content::Transfer(words) = &rig.action().content else { panic!() };
-    let Words { messages, item: Some(item) } = words else { panic!("{words:?}") };
+    let Words { messages, item: Some(item) } = words.as_ref() else { panic!("{words:?}") };
     assert_eq!((messages.len(), item.number, item.content.value.len()), (1, 1, 9000));
     let lengths = |room| words.all(room).iter().map(Vec::len).collect::<Vec<_>>();
     assert_eq!(lengths(IP_ROOM_OCTETS), [9, 4000, 4000, 9 + 36 + 1000], "in messages of the bearer that it goes by");
