@@ -40,6 +40,8 @@ struct Transfer {
     texts: Vec<String>,
     /// On the clock that the station was given last.
     now: Duration,
+    /// To be sent, whatever its bearer.
+    short_messages: Vec<Bytes>,
 }
 
 impl Phone {
@@ -50,7 +52,7 @@ impl Phone {
 
     /// Installs the software that transfers collections.
     pub fn install(&self, app: TransferApp) {
-        *self.transfer() = Some(Transfer { app, texts: Vec::new(), now: Duration::ZERO });
+        *self.transfer() = Some(Transfer { app, texts: Vec::new(), now: Duration::ZERO, short_messages: Vec::new() });
         self.changed.notify_one();
     }
 
@@ -60,6 +62,12 @@ impl Phone {
         let result = self.transfer().as_mut().map(|it| action(&mut station, &mut it.app, it.now));
         self.changed.notify_one();
         result
+    }
+
+    /// Sends something that the software said by SMS, whatever bearer it has.
+    pub fn send_short_message(&self, octets: Bytes) {
+        self.transfer().iter_mut().for_each(|it| it.short_messages.push(octets.clone()));
+        self.changed.notify_one();
     }
 
     /// What it has shown to its user.
@@ -254,6 +262,7 @@ fn turn(phone: &Phone, now: Duration) -> Turn {
         if it.app.next_call().is_some_and(|at| at <= now) {
             it.app.tick(&mut station, now);
         }
+        transfers.extend(it.short_messages.drain(..).map(|octets| (Bearer::Sms, octets)));
         while let Some(output) = it.app.poll_output() {
             match output {
                 TransferOutput::Send(octets) => transfers.push((it.app.bearer, octets.into())),

@@ -11,3 +11,4 @@ mod memory_store;
 mod outcomes;
 mod profiles;
 mod secured;
+mod transfers;

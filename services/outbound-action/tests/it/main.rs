@@ -9,4 +9,5 @@ mod janitor;
 mod ordered;
 mod profiles;
 mod refusals;
+mod transfer;
 mod wire;

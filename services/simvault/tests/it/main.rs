@@ -25,3 +25,4 @@ mod rig;
 mod secured;
 mod signals;
 mod suite;
+mod transfer;
