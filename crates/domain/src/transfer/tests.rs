@@ -118,6 +118,7 @@ fn is_success(said: &[Message]) -> bool {
     matches!(said, [.., Message::SessionEnd { result: 0, .. }])
 }
 
+/// Covers: NK-SE-01
 #[test]
 fn the_centre_leads_a_store_and_a_fetch() {
     let (mut rig, phone) = (Rig::default(), device(ANNA, 1));
@@ -279,6 +280,7 @@ fn data_settings_or_both_are_sent() {
     assert_eq!(refusal(&rig.receive(phone, setting[0].clone())), Some((1, Reason::Unsupported.code())));
 }
 
+/// Covers: NK-SE-02
 #[test]
 fn another_user_is_refused_until_the_owner_consents_and_sessions_are_their_devices_own() {
     let (mut rig, phone, foreign) = (Rig::default(), device(ANNA, 1), device(BOB, 9));

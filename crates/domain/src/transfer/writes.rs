@@ -32,11 +32,6 @@ pub struct Writes {
 }
 
 impl Writes {
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// Adds what another device's messages change.
     pub fn extend(&mut self, other: Self) {
         self.sessions.extend(other.sessions);

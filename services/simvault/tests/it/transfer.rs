@@ -141,8 +141,15 @@ async fn a_collection_of_an_e2_card_s_phone_comes_to_an_e1_card_s_phone_of_anoth
     // A new card of another profile, in a phone whose model has no vibrator.
     let new = rig.replace_by(Profile::First(mobile::applet::first::Settings::default()), 80, 800_080).await;
     new.install(TransferApp::new(content(&["volume", "language"]), Bearer::Sms));
+    let heard = said(&rig, 80).len();
     select(&new, FETCH, "main");
     assert_eq!(ended(&new).await, "main: fetched, 6 items; not known to this phone: vibrator");
+    // This session, too, the centre has opened.
+    let words = said(&rig, 80).split_off(heard);
+    assert!(
+        matches!(words[..], [Message::SessionOpen { transaction: 1, items: 7, .. }, Message::Item { item: 1, .. }, ..]),
+        "{words:?}"
+    );
     assert_eq!(contacts_of(&new), some_contacts());
     assert_eq!(data_of(&new), data);
     let known: BTreeMap<_, _> = settings.into_iter().filter(|(key, _)| key != "vibrator").collect();

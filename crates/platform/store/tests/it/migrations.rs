@@ -1,8 +1,8 @@
 //! Schema, roles and partitions.
 
 use store::{
-    ApplicationStore, Expiring, InboundCommit, InboundStore, OutboundStore, StoreConfig, StoreError,
-    postgres::PostgresStore, sqlite::SqliteStore,
+    ApplicationStore, CollectionStore, Expiring, InboundCommit, InboundStore, OutboundStore, StoreConfig, StoreError,
+    TransferStore, postgres::PostgresStore, sqlite::SqliteStore,
 };
 
 use crate::fixtures::{self, acknowledgement, backup, both, key, new_account, number, postgres_url};
@@ -102,6 +102,12 @@ async fn each_role_can_do_its_work_and_no_more() {
     let moved_actions = vec![(moved.clone(), moved.state, moved.due)];
     let batch = store::InboundCommit { finished_parts, moved_actions, ..Default::default() };
     InboundStore::commit(&*inbound, batch).await.unwrap();
+    let transfers = crate::transfers::every_write(key(1));
+    InboundStore::commit(&*inbound, store::InboundCommit { transfers, ..Default::default() }).await.unwrap();
+    assert_eq!(inbound.transfer_sessions(&[key(1)]).await.unwrap().len(), 1);
+    inbound.shelves(&[key(1).subscriber]).await.unwrap();
+    inbound.transfer_items(&crate::transfers::every_need(key(1).subscriber)).await.unwrap();
+    inbound.expire_transfers(fixtures::NOON, 10).await.unwrap();
     inbound.pages(&[fixtures::page_key(1, 0)]).await.unwrap();
     inbound.open_actions(&[key(1)]).await.unwrap();
     inbound.mismatched(fixtures::NOON, 1).await.unwrap();
@@ -127,6 +133,7 @@ async fn each_role_can_do_its_work_and_no_more() {
     assert_eq!(outbound.fail_damaged(&[damaged], fixtures::NOON).await.unwrap(), 0);
     outbound.finish(&[(key(1), id)], fixtures::NOON).await.unwrap();
 
+    let consent = store::Consent { owner: key(1).subscriber, name: "main".to_owned(), to: key(2).subscriber };
     // Outside its own work each role is refused, and nobody alters what operators did.
     for denied in [
         outbound.create_accounts(&[new_account(3)], fixtures::audit("accounts")).await,
@@ -140,13 +147,18 @@ async fn each_role_can_do_its_work_and_no_more() {
             .await,
         inbound.put_setting("s", "k", "v", fixtures::audit("no")).await,
         inbound.erase(key(1).subscriber, fixtures::audit("no")).await.map(drop),
+        inbound.set_consent(&consent, true, fixtures::audit("no")).await.map(drop),
+        outbound.transfer_sessions(&[key(1)]).await.map(drop),
     ] {
         assert!(matches!(&denied, Err(StoreError::Unavailable(why)) if why.contains("42501")), "{denied:?}");
     }
-    for what in [Expiring::EndedActions, Expiring::Journal, Expiring::Billing, Expiring::Audit] {
+    for what in [Expiring::EndedActions, Expiring::Journal, Expiring::Billing, Expiring::Collections, Expiring::Audit] {
         application.expire(what, fixtures::NOON, 10).await.unwrap();
     }
     application.journal_from().await.unwrap();
+    application.set_consent(&consent, true, fixtures::audit("given")).await.unwrap();
+    application.set_consent(&consent, false, fixtures::audit("withdrawn")).await.unwrap();
+    application.transfers_of(key(1).subscriber).await.unwrap();
     application.change_user(key(1).subscriber, &store::UserChange::default(), fixtures::audit("user")).await.unwrap();
     application.by_login("anna").await.unwrap();
     assert!(application.erase(key(1).subscriber, fixtures::audit("erased")).await.is_ok());

@@ -8,7 +8,7 @@ use domain::{
     identity::{DeviceKey, SubscriberId, Timestamp},
     phonebook::Bearer,
     transfer::{
-        Desk, Needed,
+        Collection, Desk, Needed, Opening, Place, Session, Staged, Writes,
         desk::{Answer, Caller},
     },
 };
@@ -37,6 +37,28 @@ fn some_items() -> Vec<Item> {
         entry.to_item(),
         item(Kind::Setting, "language", b"nl"),
     ]
+}
+
+/// One change of each kind, of a session that has just begun.
+pub fn every_write(device: DeviceKey) -> Writes {
+    let owner = device.subscriber;
+    let name = "main".to_owned();
+    let opening = Opening { id: 7, device, transaction: 1, wish: STORE, owner, name: name.clone() };
+    let (session, _) = Session::open(opening, Bearer::Ip, Ok((0, 0)), NOON);
+    let collection = Collection { version: 6, stored: NOON, origin: device, data: 1, settings: 0, octets: 8 };
+    Writes {
+        sessions: vec![session],
+        forgotten: vec![(device, 5)],
+        staged: vec![Staged { owner, session: 7, number: 1, content: item(Kind::Data, "ring", b"beep") }],
+        dropped: vec![(owner, 5)],
+        collections: vec![(owner, name, collection)],
+        deleted: vec![(owner, "other".to_owned())],
+        withdrawn: vec![(owner, "other".to_owned())],
+    }
+}
+
+pub fn every_need(owner: SubscriberId) -> [Needed; 2] {
+    [Needed::Item { owner, place: Place::of(6, FETCH, 1) }, Needed::Entries { owner, session: 7 }]
 }
 
 /// The centre, which keeps nothing but what is in the store.

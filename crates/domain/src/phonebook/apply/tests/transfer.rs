@@ -140,7 +140,7 @@ fn a_copy_of_the_initiation_is_the_same_session_and_the_same_action() {
     }
 }
 
-/// Covers: NK-SE-01
+/// D-92.
 #[test]
 fn silence_repeats_what_the_centre_said_and_then_the_session_waits_for_the_device() {
     let mut rig = Rig::new(Centre::adn());
