@@ -8,6 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::Arc,
     thread::JoinHandle,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -366,7 +367,10 @@ async fn a_centre_that_is_killed_in_the_middle_loses_nothing_and_the_same_sessio
 
     let (smsc, terminated) = Smsc::start(SmscConfig::default(), stop.clone()).await.expect("SMSC");
     let cards = vec![LinkAddress { address: ([127, 0, 0, 1], cards).into(), tls: None }];
-    let fleet = Fleet::new(FleetConfig { speed: 300, centre_number: CENTRE.to_owned(), smsc, cards }, terminated);
+    let fleet = Fleet::new(
+        FleetConfig { speed: 300, centre_number: CENTRE.to_owned(), smsc, cards, sms_takes: Duration::ZERO },
+        terminated,
+    );
     let phone = fleet.add(Subscription { msisdn: msisdn(85), ip_key: ip_key(85) }, card(Bearer::Ip));
     let mut many = Content::new(BTreeMap::new(), ITEMS);
     many.data = (0..ITEMS).map(|at| (format!("note/{at:03}"), vec![at.to_le_bytes()[0]; 50].into())).collect();
