@@ -38,8 +38,6 @@ pub struct Phone {
 struct Transfer {
     app: TransferApp,
     texts: Vec<String>,
-    /// On the clock that the station was given last.
-    now: Duration,
     /// To be sent, whatever its bearer.
     short_messages: Vec<Bytes>,
 }
@@ -52,14 +50,14 @@ impl Phone {
 
     /// Installs the software that transfers collections.
     pub fn install(&self, app: TransferApp) {
-        *self.transfer() = Some(Transfer { app, texts: Vec::new(), now: Duration::ZERO, short_messages: Vec::new() });
+        *self.transfer() = Some(Transfer { app, texts: Vec::new(), short_messages: Vec::new() });
         self.changed.notify_one();
     }
 
-    /// Does something with that software, given the time; `None`: there is none.
+    /// Does something with that software, given the time on the station's clock; `None`: there is none.
     pub fn with_transfer<T>(&self, action: impl FnOnce(&mut Station, &mut TransferApp, Duration) -> T) -> Option<T> {
         let mut station = self.station();
-        let result = self.transfer().as_mut().map(|it| action(&mut station, &mut it.app, it.now));
+        let result = self.transfer().as_mut().map(|it| action(&mut station, &mut it.app, self.now()));
         self.changed.notify_one();
         result
     }
@@ -258,7 +256,6 @@ fn turn(phone: &Phone, now: Duration) -> Turn {
     let mut timeout = station.next_timeout();
     let mut transfers = Vec::new();
     if let Some(it) = phone.transfer().as_mut() {
-        it.now = now;
         if it.app.next_call().is_some_and(|at| at <= now) {
             it.app.tick(&mut station, now);
         }
