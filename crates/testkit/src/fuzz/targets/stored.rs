@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use domain::{
-    delivery::{Acknowledgement, ActionId, Content, Progress, QueueEntry, Request, RestoreRecord},
+    delivery::{Acknowledgement, ActionId, Content, Progress, QueueEntry, Request, RestoreRecord, Words},
     identity::{DeviceId, DeviceKey, Msisdn, SubscriberId, Timestamp},
     phonebook::{Bearer, DeviceState, FilePath, LastMessage, Page, Profile},
     security::{KeySource, KeyVersion, Level, Security, TAR_DOWN, TAR_UP},
-    transfer::Session,
+    transfer::{Session, desk::Sending},
 };
+use link::transfer::{Kind, parts::Item};
 use secured::keys::Algorithm;
 
 use super::{BOB, Target, again, hex, messages, settles};
@@ -48,12 +49,16 @@ fn contents() -> Target {
         data: data(),
         progress: Progress::Failed(4),
     };
+    let content = Item { kind: Kind::Setting, key: Bytes::from_static(b"volume"), value: data() };
+    let sending = Sending { session: 7, number: 1, content };
     let contents = [
         Content::BackupAcknowledgement(acknowledgement(Profile::E2)),
         Content::Restore { records: vec![record.clone(); 3], check_data: None },
         Content::Restore { records: vec![record.clone()], check_data: Some(7) },
         Content::Control { request: Request::Poll, progress: Progress::Open },
         Content::AddressableRestore { records: vec![record] },
+        Content::Transfer(Box::new(Words { messages: vec![data(), data()], item: Some(sending) })),
+        Content::Transfer(Box::new(Words { messages: vec![data()], item: None })),
     ];
     Target::new("action-content", contents.iter().map(Content::to_octets).collect(), |octets| {
         again(octets, |octets| Content::from_octets(octets.to_vec()), Content::to_octets)
