@@ -1,11 +1,12 @@
 //! What follows a commit and is never waited for: queue entries, error messages, resuming what waits for a card. All of it
 //! is bounded; what is dropped is healed by the janitor, by the card's next message, or is an error told twice.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use domain::{delivery::QueueEntry, identity::DeviceKey, phonebook::Bearer};
 use queue::Queue;
+use runtime::gather;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
@@ -19,6 +20,8 @@ const ENTRIES_MAX: usize = 16_384;
 const AWAKE_MAX: usize = 16_384;
 /// Entries of one push, cards of one look.
 const AT_ONCE: usize = 256;
+/// How long the first of them waits for others.
+const HOLD: Duration = Duration::from_millis(5);
 
 /// Hands on; clones share the tasks.
 #[derive(Clone)]
@@ -76,7 +79,7 @@ impl After {
 
 async fn push(processor: Arc<Processor>, queue: Arc<dyn Queue>, mut entries: mpsc::Receiver<QueueEntry>) {
     let mut taken = Vec::with_capacity(AT_ONCE);
-    while entries.recv_many(&mut taken, AT_ONCE).await > 0 {
+    while gather(&mut entries, &mut taken, AT_ONCE, HOLD).await {
         for channel in [Bearer::Sms, Bearer::Ip] {
             let bodies: Vec<Bytes> =
                 taken.iter().filter(|entry| entry.channel == channel).map(QueueEntry::to_octets).collect();
@@ -95,7 +98,7 @@ async fn push(processor: Arc<Processor>, queue: Arc<dyn Queue>, mut entries: mps
 /// D-128: the card, which is served, sent something, so what waits for it starts over.
 async fn resume(processor: Arc<Processor>, entries: mpsc::Sender<QueueEntry>, mut awake: mpsc::Receiver<DeviceKey>) {
     let mut devices = Vec::with_capacity(AT_ONCE);
-    while awake.recv_many(&mut devices, AT_ONCE).await > 0 {
+    while gather(&mut awake, &mut devices, AT_ONCE, HOLD).await {
         devices.sort_unstable();
         devices.dedup();
         let open = match processor.store.open_actions(&devices).await {

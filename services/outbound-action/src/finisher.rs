@@ -9,6 +9,7 @@ use domain::{
     phonebook::Bearer,
 };
 use queue::Queue;
+use runtime::gather;
 use store::{OutboundStore, StoreError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,7 @@ use crate::{metrics as names, taken::Taken};
 
 /// One thing to write, with the queue entry that it finishes.
 pub enum Finished {
-    /// A backup acknowledgement left: done.
+    /// A backup acknowledgement left: its row goes.
     Acknowledged { device: DeviceKey, id: ActionId, entry: Taken },
     /// An action's row as it is to be, guarded by the state and due time that it was read with.
     Row { action: Box<Action>, read: (State, Timestamp), entry: Option<Taken> },
@@ -37,12 +38,11 @@ pub async fn run(
     mut finished: mpsc::Receiver<Finished>,
     store: Arc<dyn OutboundStore>,
     queue: Arc<dyn Queue>,
-    clock: crate::Clock,
     stop: CancellationToken,
 ) {
-    let finisher = Finisher { store, queue, clock, stop };
+    let finisher = Finisher { store, queue, stop };
     let mut batch = Vec::with_capacity(BATCH_MAX);
-    while collect(&mut finished, &mut batch).await {
+    while gather(&mut finished, &mut batch, BATCH_MAX, HOLD).await {
         let work = Work::sort(&batch);
         match finisher.write(&work).await {
             Ok(()) => finisher.acknowledge(&work).await,
@@ -71,7 +71,6 @@ fn left(error: &StoreError, outcomes: usize) {
 struct Finisher {
     store: Arc<dyn OutboundStore>,
     queue: Arc<dyn Queue>,
-    clock: crate::Clock,
     stop: CancellationToken,
 }
 
@@ -79,7 +78,7 @@ impl Finisher {
     /// Repeats while the store is away, or another writer was in the way.
     async fn write(&self, work: &Work) -> Result<(), StoreError> {
         loop {
-            let Err(error) = work.write(self.store.as_ref(), Timestamp((self.clock)())).await else { return Ok(()) };
+            let Err(error) = work.write(self.store.as_ref()).await else { return Ok(()) };
             tracing::warn!(%error, "finished actions are not written yet");
             let may_pass = matches!(error, StoreError::Unavailable(_) | StoreError::Conflict(_));
             if self.stop.is_cancelled() || !may_pass {
@@ -100,22 +99,6 @@ impl Finisher {
             }
         }
     }
-}
-
-/// Fills `batch`; false when there will never be more.
-async fn collect(finished: &mut mpsc::Receiver<Finished>, batch: &mut Vec<Finished>) -> bool {
-    if finished.recv_many(batch, BATCH_MAX).await == 0 {
-        return false;
-    }
-    let deadline = tokio::time::Instant::now() + HOLD;
-    while batch.len() < BATCH_MAX {
-        let room = BATCH_MAX - batch.len();
-        match tokio::time::timeout_at(deadline, finished.recv_many(batch, room)).await {
-            Ok(0) | Err(_) => break,
-            Ok(_) => {}
-        }
-    }
-    true
 }
 
 /// A batch by what is to be done.
@@ -151,9 +134,9 @@ impl Work {
     }
 
     /// Both statements are idempotent: a repeat after half of it changes nothing.
-    async fn write(&self, store: &dyn OutboundStore, now: Timestamp) -> Result<(), StoreError> {
+    async fn write(&self, store: &dyn OutboundStore) -> Result<(), StoreError> {
         if !self.acknowledged.is_empty() {
-            store.finish(&self.acknowledged, now).await?;
+            store.finish(&self.acknowledged).await?;
         }
         if !self.rows.is_empty() {
             store.replace_actions(&self.rows).await?;

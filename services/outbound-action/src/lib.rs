@@ -90,9 +90,8 @@ pub fn run(
     stop: CancellationToken,
 ) -> Parts {
     let interval = config.janitor_interval;
-    let (processor, finished) =
-        Processor::new(config, store.clone(), queue.clone(), launchers, clock.clone(), stop.clone());
-    let finisher = tokio::spawn(finisher::run(finished, store, queue, clock, stop.clone()));
+    let (processor, finished) = Processor::new(config, store.clone(), queue.clone(), launchers, clock, stop.clone());
+    let finisher = tokio::spawn(finisher::run(finished, store, queue, stop.clone()));
     let workers = [Bearer::Sms, Bearer::Ip].map(|channel| tokio::spawn(worker::run(processor.clone(), channel)));
     let janitor = tokio::spawn(look_after(Janitor::new(processor.clone()), interval, stop));
     let task = tokio::spawn(drain(processor.clone(), workers, janitor, finisher));

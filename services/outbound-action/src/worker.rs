@@ -20,6 +20,10 @@ use crate::{
 const POP_MAX: usize = 128;
 /// How long one pop waits for the first entry; a stop is noticed after it.
 const POP_WAIT: Duration = Duration::from_millis(500);
+/// A pause after fewer: entries come in ones, and a pop of some costs hardly more than a pop of one.
+const POP_PAUSE: Duration = Duration::from_millis(5);
+/// How much longer than the hold an acknowledgement may wait, so that those that are due soon leave with it.
+const TOGETHER: Duration = Duration::from_millis(20);
 /// How long the store may take to say that it is there, before entries of others are taken over.
 const STORE_WAIT: Duration = Duration::from_secs(1);
 /// After the queue did not answer.
@@ -41,7 +45,13 @@ pub async fn run(processor: Arc<Processor>, channel: Bearer) {
             taken = reclaim(&processor, channel, lease, taken).await;
         }
         match taken {
-            Ok(entries) => sort(&processor, channel, &window, entries, &acknowledgements).await,
+            Ok(entries) => {
+                let popped = entries.len();
+                sort(&processor, channel, &window, entries, &acknowledgements).await;
+                if (1..room).contains(&popped) {
+                    tokio::time::sleep(POP_PAUSE).await;
+                }
+            }
             Err(error) => {
                 tracing::warn!(%error, channel = names::channel(channel), "the queue does not answer");
                 tokio::select! {
@@ -150,7 +160,7 @@ async fn hold(processor: Arc<Processor>, channel: Bearer, mut receiver: mpsc::Re
                 Some((entry, taken)) => launch(holder.add(entry, taken, Instant::now())),
                 None => break,
             },
-            () = wait_until(timeout) => launch(holder.due(Instant::now())),
+            () = wait_until(timeout.map(|timeout| timeout + TOGETHER)) => launch(holder.due(Instant::now())),
         }
     }
     launch(holder.drain());

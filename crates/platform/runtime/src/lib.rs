@@ -4,10 +4,12 @@
 pub mod clock;
 pub mod config;
 pub mod events;
+pub mod gather;
 pub mod mask;
 pub mod stop;
 pub mod telemetry;
 pub mod trace_id;
 
 pub use clock::Clock;
+pub use gather::gather;
 pub use trace_id::{TraceId, Traces};

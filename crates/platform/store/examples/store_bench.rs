@@ -129,7 +129,7 @@ async fn run(store: Stores, shard: usize, batch: usize, span: Duration) -> Vec<D
         let numbers = worker.numbers(batch);
         let ids = worker.backup(&numbers).await;
         latencies.push(started.elapsed());
-        worker.store.outbound.finish(&ids, now()).await.expect("finished");
+        worker.store.outbound.finish(&ids).await.expect("finished");
     }
     latencies
 }
@@ -150,7 +150,7 @@ async fn measure_stages(store: &Stores, size: usize, span: Duration, server_cpu:
         let (batch, ids) = worker.batch(views, changes, pages);
         store.inbound.commit(batch).await.expect("committed");
         let committed = server_cpu();
-        store.outbound.finish(&ids, now()).await.expect("finished");
+        store.outbound.finish(&ids).await.expect("finished");
         let marks = [start, devices, read, committed, server_cpu()];
         for (sum, pair) in cpu.iter_mut().zip(marks.windows(2)) {
             *sum += pair[1] - pair[0];

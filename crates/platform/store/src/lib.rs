@@ -211,8 +211,9 @@ pub trait OutboundStore: Send + Sync {
     async fn replace_actions(&self, moves: &[(Action, State, Timestamp)]) -> Result<Vec<bool>>;
     /// For customer service: actions that failed for good.
     async fn add_notices(&self, notices: &[Notice]) -> Result<()>;
-    /// Marks backup acknowledgements done in one statement: the hot path.
-    async fn finish(&self, ids: &[(DeviceKey, ActionId)], at: Timestamp) -> Result<()>;
+    /// Takes away backup acknowledgements that left, unless they ended otherwise, in one statement: the hot path. What they
+    /// acknowledged is in the journal.
+    async fn finish(&self, ids: &[(DeviceKey, ActionId)]) -> Result<()>;
     /// One page of what is due, oldest first: what the janitor puts (back) into the queue. An ordered action (restore,
     /// addressable restore, configuration) is in it only when its turn has come.
     async fn due(&self, query: &DueQuery) -> Result<DuePage>;

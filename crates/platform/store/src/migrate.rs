@@ -22,6 +22,7 @@ const POSTGRES: Migrations = &[
     (10, include_str!("../migrations/postgres/0010_audit_subscriber.sql")),
     (12, include_str!("../migrations/postgres/0012_secured.sql")),
     (14, include_str!("../migrations/postgres/0014_transfer.sql")),
+    (15, include_str!("../migrations/postgres/0015_left.sql")),
 ];
 const SQLITE: Migrations = &[
     (1, include_str!("../migrations/sqlite/0001_schema.sql")),
@@ -38,7 +39,7 @@ const SQLITE: Migrations = &[
 ];
 
 /// Oldest schema of Postgres that this program works with.
-pub const POSTGRES_MIN: i32 = 14;
+pub const POSTGRES_MIN: i32 = 15;
 
 /// Any number, the same in every release: only one process migrates at a time.
 const ADVISORY_LOCK: i64 = 0x5349_4D56_4155_4C54;

@@ -269,10 +269,9 @@ async fn an_alert_resumes_what_waits_for_its_card() {
     let mut centre = start().await;
     let (_, action) = with_restore(&mut centre, 1).await;
     centre.store.tables().actions.get_mut(&action.0).unwrap().state = State::Waiting;
-    let before = centre.queue.entries().len();
     assert!(!centre.client.report_delivery(alert(2)).await.unwrap().into_inner().matched, "nobody's number");
     assert!(centre.client.report_delivery(alert(1)).await.unwrap().into_inner().matched);
-    centre.until("it is queued", |centre| centre.queue.entries().len() > before).await;
+    centre.until("it is queued", |centre| centre.queue.entries().iter().any(|entry| entry.action == action)).await;
     assert_eq!(centre.action(action).state, State::Queued);
     centre.stop().await;
 }

@@ -56,6 +56,7 @@ async fn a_packet_is_opened_and_its_counter_used_up_with_what_it_did() {
     assert_eq!(answer(&mut centre, first.clone()).await, (Outcome::Stored, 0));
     assert_eq!(centre.record(1, 1), Some(adn("Anna")));
     assert_eq!(centre.state(1).security.unwrap().current.window.highest, 7);
+    centre.until("its answer is queued", |centre| !centre.queue.entries().is_empty()).await;
     assert!(centre.queue.entries()[0].is_secured, "its answer is read with the device before it leaves");
     // The network repeats what it has no answer for: the first answer again, and nothing is done twice.
     assert_eq!(answer(&mut centre, first.clone()).await, (Outcome::Duplicate, 0));

@@ -1,6 +1,6 @@
 //! Backup acknowledgements: combined, launched, done.
 
-use domain::{delivery::State, phonebook::Bearer};
+use domain::phonebook::Bearer;
 
 use crate::centre::{Centre, acknowledgement, config, next, nothing};
 
@@ -22,7 +22,7 @@ async fn five_acknowledgements_of_a_card_within_the_window_leave_as_one_message(
     assert_eq!(single.payload.as_ref(), [0x10, 0, 9, 2], "another card's is not mixed in");
     assert_eq!((combined.protocol_id, combined.data_coding, combined.registered_delivery), (0x7F, 0xF6, false));
     for action in &actions {
-        centre.until(action, |row| row.state == State::Done).await;
+        centre.until_left(action).await;
     }
     centre.until_queue_is_empty().await;
     nothing(&mut centre.sms);
@@ -55,7 +55,7 @@ async fn each_channel_has_its_own_stack() {
     }
     centre.commit_and_push(&actions).await;
     for action in actions.iter().filter(|action| !action.content.is_ordered()) {
-        centre.until(action, |row| row.state == State::Done).await;
+        centre.until_left(action).await;
     }
     centre.until_queue_is_empty().await;
     let (mut by_sms, mut by_ip) = (0, 0);

@@ -207,6 +207,16 @@ impl Centre {
         eventually(async || Some(self.row(action).await).filter(|row| wanted(row))).await
     }
 
+    /// Whether the acknowledgement left: its row is gone.
+    pub async fn has_left(&self, action: &Action) -> bool {
+        self.store.action(action.device.subscriber, action.id).await.unwrap().is_none()
+    }
+
+    /// Waits until the acknowledgement left.
+    pub async fn until_left(&self, action: &Action) {
+        eventually(async || self.has_left(action).await.then_some(())).await;
+    }
+
     /// Waits until nothing is left in the queue.
     pub async fn until_queue_is_empty(&self) {
         eventually(async || {

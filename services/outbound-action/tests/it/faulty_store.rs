@@ -87,9 +87,9 @@ impl OutboundStore for FaultyStore {
         self.store.add_notices(notices).await
     }
 
-    async fn finish(&self, ids: &[(DeviceKey, ActionId)], at: Timestamp) -> Result<()> {
+    async fn finish(&self, ids: &[(DeviceKey, ActionId)]) -> Result<()> {
         self.check_writing(ids.iter().map(|(_, id)| *id))?;
-        self.store.finish(ids, at).await
+        self.store.finish(ids).await
     }
 
     async fn due(&self, query: &DueQuery) -> Result<DuePage> {

@@ -89,6 +89,6 @@ async fn a_damaged_row_does_not_stop_the_janitor() {
     let mut janitor = centre.janitor();
     assert_eq!(janitor.tick().await.unwrap(), 1);
     assert_eq!(next(&mut centre.sms).await.payload.as_ref(), [0x10, 0, 2, 0]);
-    centre.until(&actions[1], |row| row.state == State::Done).await;
+    centre.until_left(&actions[1]).await;
     assert_eq!(janitor.tick().await.unwrap(), 0, "it has failed and does not come back");
 }

@@ -194,7 +194,7 @@ async fn a_card_over_its_budget_is_slowed_and_nothing_is_lost() {
         let action = centre.action(card, Bearer::Sms, crate::centre::acknowledgement(&[[0, value, 0]]));
         centre.commit_and_push(std::slice::from_ref(&action)).await;
         next(&mut centre.sms).await;
-        centre.until(&action, |row| row.state == State::Done).await;
+        centre.until_left(&action).await;
     }
     let action = centre.action(card, Bearer::Sms, crate::centre::acknowledgement(&[[0, 3, 0]]));
     centre.commit_and_push(std::slice::from_ref(&action)).await;

@@ -38,7 +38,7 @@ async fn results_are_combined_in_the_layout_of_the_card() {
         assert_eq!(next(&mut centre.ip).await.payload.as_ref(), [0x85, 1, 1, 0], "it does not say which it answers");
     }
     for action in &actions {
-        centre.until(action, |row| row.state == State::Done).await;
+        centre.until_left(action).await;
     }
     centre.until_queue_is_empty().await;
     nothing(&mut centre.sms);
@@ -55,7 +55,7 @@ async fn the_janitor_knows_the_profile_of_an_acknowledgement() {
     centre.clock.advance(std::time::Duration::from_secs(60));
     centre.janitor().tick().await.unwrap();
     assert_eq!(next(&mut centre.sms).await.payload.as_ref(), [3, 9, 0, 0, 0, 0, 0, 0, 0]);
-    centre.until(&action, |row| row.state == State::Done).await;
+    centre.until_left(&action).await;
 }
 
 #[tokio::test]

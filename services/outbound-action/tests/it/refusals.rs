@@ -39,7 +39,7 @@ async fn a_temporary_refusal_is_tried_again_here_while_patience_lasts() {
     for _ in 0..3 {
         next(&mut centre.sms).await;
     }
-    centre.until(&action, |row| row.state == State::Done).await;
+    centre.until_left(&action).await;
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ async fn an_action_of_the_table_reaches_the_launcher_and_the_service_stops_clean
     let action = centre.action(card, Bearer::Sms, acknowledgement(&[[0, 1, 0]]));
     centre.commit_and_push(std::slice::from_ref(&action)).await;
     assert_eq!(next(&mut seen).await.payload.as_ref(), [0x10, 0, 1, 0]);
-    centre.until(&action, |row| row.state == State::Done).await;
+    centre.until_left(&action).await;
     centre.until_queue_is_empty().await;
     stop.cancel();
     tokio::time::timeout(crate::centre::SOON, service.task).await.expect("it stops").unwrap().unwrap();

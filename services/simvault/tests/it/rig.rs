@@ -138,6 +138,25 @@ impl Rig {
         self.database().execute_batch(&sql).expect("trigger");
     }
 
+    /// From now on the rows of acknowledgements that left are kept aside, for [`Self::left`].
+    pub fn keep_what_leaves(&self) {
+        let sql =
+            "CREATE TABLE left_action (msisdn INTEGER, subtype INTEGER, channel INTEGER, created INTEGER, id INTEGER);
+                   CREATE TRIGGER keep_left AFTER DELETE ON outbound_action WHEN OLD.kind = 1 BEGIN
+                   INSERT INTO left_action VALUES (OLD.msisdn, OLD.subtype, OLD.channel, OLD.created, OLD.id); END;";
+        self.database().execute_batch(sql).expect("trigger");
+    }
+
+    /// Results of the acknowledgements that left to a number by a bearer, oldest first.
+    pub fn left(&self, msisdn: &str, bearer: Bearer) -> Vec<u32> {
+        let database = self.database();
+        let sql = "SELECT subtype FROM left_action WHERE msisdn = ?1 AND channel = ?2 ORDER BY created, id";
+        let mut statement = database.prepare(sql).expect("statement");
+        let number: i64 = msisdn.parse().expect("digits");
+        let rows = statement.query_map((number, u8::from(bearer == Bearer::Ip)), |row| row.get(0)).expect("rows");
+        rows.collect::<Result<_, _>>().expect("results")
+    }
+
     /// Stops the centre in order and starts it again on its store.
     pub async fn restart_centre(&mut self) {
         self.centre.take().expect("running").stop().await.expect("drained");

@@ -11,7 +11,8 @@ use domain::{
 
 use super::{
     Connection,
-    columns::{self, Column, DEVICE, SUBSCRIBER, clean, column, get, octet},
+    arrays::{Array, Rows, params},
+    columns::{self, DEVICE, SUBSCRIBER, clean, get, octet},
     pool::Params,
     times::At,
     transfer,
@@ -22,17 +23,14 @@ pub async fn create(connection: &Connection, new: &[NewAccount]) -> Result<()> {
     if new.is_empty() {
         return Ok(());
     }
-    let columns = [
-        column(new, |account| account.subscriber.id.0),
-        column(new, |account| clean(&account.subscriber.tenant)),
-        column(new, |account| account.subscriber.msisdn.to_i64()),
-        column(new, |account| clean(&account.subscriber.name)),
-        column(new, |account| rows::account_state_code(account.subscriber.state)),
-    ];
-    let insert = "INSERT INTO subscriber (id, tenant, msisdn, name, state) \
-                  SELECT * FROM UNNEST($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::smallint[]) \
-                  ON CONFLICT (msisdn, tenant) DO NOTHING RETURNING msisdn";
-    let written = connection.query(insert, &columns::params(&columns)).await?;
+    let subscribers = Rows::of(new)
+        .with("name", |account| clean(&account.subscriber.name))
+        .with("id", |account| account.subscriber.id.0)
+        .with("tenant", |account| clean(&account.subscriber.tenant))
+        .with("msisdn", |account| account.subscriber.msisdn.to_i64())
+        .with("state", |account| rows::account_state_code(account.subscriber.state));
+    let insert = subscribers.insert_into("subscriber", 1) + " ON CONFLICT (msisdn, tenant) DO NOTHING RETURNING msisdn";
+    let written = connection.query(&insert, &subscribers.params()).await?;
     let mut written: HashSet<i64> = written.iter().map(|row| get(row, 0)).collect::<Result<_>>()?;
     // A number that is there twice was written once.
     if let Some(account) = new.iter().find(|account| !written.remove(&account.subscriber.msisdn.to_i64())) {
@@ -45,47 +43,37 @@ pub async fn create(connection: &Connection, new: &[NewAccount]) -> Result<()> {
 }
 
 async fn insert_devices(connection: &Connection, devices: &[(&Device, &DeviceState)]) -> Result<()> {
-    let columns = [
-        column(devices, |(device, _)| device.key.subscriber.0),
-        column(devices, |(device, _)| device.key.device.0),
-        column(devices, |(device, _)| clean(&device.iccid)),
-        column(devices, |(device, _)| rows::profile_code(device.profile)),
-        column(devices, |(device, _)| octet(device.bearer.code())),
-        column(devices, |(device, _)| device.ip_key.as_ref().map(|key| key.to_vec())),
-        column(devices, |(device, _)| At(device.opened)),
-        column(devices, |(device, _)| device.closed.map(At)),
-    ];
-    let types = ["bigint", "bigint", "text", "smallint", "smallint", "bytea", "timestamptz", "timestamptz"];
-    let insert = format!(
-        "INSERT INTO device (subscriber_id, id, iccid, profile, bearer, ip_key, opened, closed) \
-         SELECT * FROM UNNEST({}) ON CONFLICT (iccid) DO NOTHING RETURNING iccid",
-        columns::arguments(&types, 1)
-    );
-    let written = connection.query(&insert, &columns::params(&columns)).await?;
+    let new = Rows::of(devices)
+        .with("iccid", |(device, _)| clean(&device.iccid))
+        .with("subscriber_id", |(device, _)| device.key.subscriber.0)
+        .with("id", |(device, _)| device.key.device.0)
+        .with("profile", |(device, _)| rows::profile_code(device.profile))
+        .with("bearer", |(device, _)| octet(device.bearer.code()))
+        .with("ip_key", |(device, _)| device.ip_key.as_ref().map(|key| key.to_vec()))
+        .with("opened", |(device, _)| At(device.opened))
+        .with("closed", |(device, _)| device.closed.map(At));
+    let insert = new.insert_into("device", 1) + " ON CONFLICT (iccid) DO NOTHING RETURNING iccid";
+    let written = connection.query(&insert, &new.params()).await?;
     let mut written: HashSet<String> = written.iter().map(|row| get(row, 0)).collect::<Result<_>>()?;
     if let Some((device, _)) = devices.iter().find(|(device, _)| !written.remove(&clean(&device.iccid))) {
         return Err(rows::iccid_exists(&device.iccid));
     }
-    let columns = [
-        column(devices, |(device, _)| device.key.subscriber.0),
-        column(devices, |(device, _)| device.key.device.0),
-        column(devices, |(_, state)| state.version),
-        column(devices, |(_, state)| i64::from(state.downlink_counter)),
-        column(devices, |(_, state)| state.mismatch_since.map(At)),
-        column(devices, |(_, state)| state.to_octets()),
-    ];
-    let insert = "INSERT INTO device_state (subscriber_id, device_id, version, downlink_counter, mismatch_since, data) \
-                  SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::bytea[])";
-    connection.execute(insert, &columns::params(&columns)).await.map(drop)
+    let states = Rows::of(devices)
+        .with("data", |(_, state)| state.to_octets())
+        .with("subscriber_id", |(device, _)| device.key.subscriber.0)
+        .with("device_id", |(device, _)| device.key.device.0)
+        .with("version", |(_, state)| state.version)
+        .with("downlink_counter", |(_, state)| i64::from(state.downlink_counter))
+        .with("mismatch_since", |(_, state)| state.mismatch_since.map(At));
+    connection.execute(&states.insert_into("device_state", 1), &states.params()).await.map(drop)
 }
 
 async fn insert_actions(connection: &Connection, actions: &[Action]) -> Result<()> {
     if actions.is_empty() {
         return Ok(());
     }
-    let arguments = columns::arguments(&columns::ACTION_TYPES, 1);
-    let insert = format!("{} SELECT * FROM UNNEST({arguments})", columns::INSERT_ACTION);
-    connection.execute(&insert, &columns::params(&columns::action_columns(actions))).await.map(drop)
+    let actions = columns::actions(actions);
+    connection.execute(&actions.insert_into("outbound_action", 1), &actions.params()).await.map(drop)
 }
 
 /// Accounts that meet the condition on `s`, by number, each with its open device first.
@@ -172,7 +160,7 @@ pub async fn change_user(connection: &Connection, id: SubscriberId, change: &Use
     let update = "UPDATE subscriber SET name = coalesce($2, name), address = coalesce($3, address), \
                   login = CASE WHEN $4 THEN $5 ELSE login END, \
                   password_hash = CASE WHEN $6 THEN $7 ELSE password_hash END WHERE id = $1";
-    let columns: [Column<'_>; 7] = [
+    let columns: [Array<'_>; 7] = [
         Box::new(id.0),
         Box::new(text(&change.name)),
         Box::new(text(&change.address)),
@@ -181,7 +169,7 @@ pub async fn change_user(connection: &Connection, id: SubscriberId, change: &Use
         Box::new(change.password_hash.is_some()),
         Box::new(text(&change.password_hash.clone().flatten())),
     ];
-    match connection.execute(update, &columns::params(&columns)).await {
+    match connection.execute(update, &params(&columns)).await {
         Ok(0) => Err(rows::no_subscriber(id)),
         Ok(_) => Ok(()),
         Err(StoreError::Refused(why)) if why.contains("subscriber_login") => Err(rows::login_exists()),
@@ -262,9 +250,9 @@ pub async fn register_sessions(connection: &Connection, sessions: &SessionUpdate
                   ON CONFLICT (device_id) DO UPDATE SET endpoint = EXCLUDED.endpoint, at = greatest(ip_session.at, EXCLUDED.at) \
                   WHERE ip_session.endpoint = EXCLUDED.endpoint OR (NOT $4 AND ip_session.at <= EXCLUDED.at) \
                   RETURNING device_id";
-    let columns: [Column<'_>; 4] =
+    let columns: [Array<'_>; 4] =
         [Box::new(opened.clone()), Box::new(clean(endpoint)), Box::new(At(*at)), Box::new(*snapshot)];
-    let written = connection.query(upsert, &columns::params(&columns)).await?;
+    let written = connection.query(upsert, &params(&columns)).await?;
     let written: HashSet<i64> = written.iter().map(|row| get(row, 0)).collect::<Result<_>>()?;
     Ok(opened.into_iter().filter(|id| !written.contains(id)).map(DeviceId).collect())
 }

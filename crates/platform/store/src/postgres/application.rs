@@ -155,16 +155,14 @@ impl ApplicationStore for PostgresStore {
     }
 
     async fn move_action(&self, action: &Action, from: &[State], guard: Option<Guard>, audit: Audit) -> Result<bool> {
-        let actions = std::slice::from_ref(action);
-        let guards = [(rows::state_bits(from), None)];
-        let columns = columns::move_columns(actions, &guards);
-        let sql = columns::move_sql(&columns::arguments(&columns::MOVE_TYPES, 1));
+        let moves = [(action.clone(), rows::state_bits(from), None)];
+        let moves = columns::moves(&moves);
         let connection = self.writers.get().await?;
         connection.begin().await?;
         if let Some(guard) = guard {
             accounts::hold(&connection, guard).await?;
         }
-        let moved = !connection.query(&sql, &columns::params(&columns)).await?.is_empty();
+        let moved = !connection.query(&columns::move_sql(&moves, 1), &moves.params()).await?.is_empty();
         if moved {
             write_audit(&connection, &audit).await?;
         }

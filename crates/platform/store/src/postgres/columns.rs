@@ -1,23 +1,17 @@
-//! Rows to values, and lists of values to the arrays that `UNNEST` takes.
+//! Rows to values, and actions to rows.
 
 use domain::{
     delivery::Action,
     identity::Timestamp,
     phonebook::{Device, DeviceState, DeviceView, Subscriber},
 };
-use tokio_postgres::{
-    Row,
-    types::{FromSql, ToSql},
-};
+use tokio_postgres::{Row, types::FromSql};
 
-use super::times::At;
+use super::{arrays::Rows, times::At};
 use crate::{
     Result, StoreError,
     rows::{self, ActionRow, DeviceRow, SubscriberRow},
 };
-
-/// An array for `UNNEST`.
-pub type Column<'a> = Box<dyn ToSql + Sync + Send + 'a>;
 
 /// Columns in the order that [`action`] reads them, of a table named `a`.
 pub const ACTION: &str = "a.subscriber_id, a.device_id, a.id, a.msisdn, a.created, a.due, a.receipt, a.attempts, a.state, \
@@ -91,14 +85,6 @@ pub fn view(row: &Row, from: usize) -> Result<DeviceView> {
     Ok(DeviceView { subscriber: subscriber(row, from)?, device, state })
 }
 
-/// One array of a value of each item.
-pub fn column<'a, T, V>(items: &'a [T], value: impl Fn(&'a T) -> V) -> Column<'a>
-where
-    V: ToSql + Sync + Send + 'a,
-{
-    Box::new(items.iter().map(value).collect::<Vec<V>>())
-}
-
 pub fn octet(value: u8) -> i16 {
     i16::from(value)
 }
@@ -108,116 +94,55 @@ pub fn clean(text: &str) -> String {
     text.replace('\0', "")
 }
 
-/// Types and arrays of a new action, in the order of [`INSERT_ACTION`].
-pub const INSERT_ACTION: &str = "INSERT INTO outbound_action (subscriber_id, id, device_id, msisdn, created, due, receipt, \
-                                 attempts, kind, subtype, state, channel, link, bearer_message_id, cause, content, traces)";
-pub const ACTION_TYPES: [&str; 17] = [
-    "bigint",
-    "bigint",
-    "bigint",
-    "bigint",
-    "timestamptz",
-    "timestamptz",
-    "timestamptz",
-    "integer",
-    "smallint",
-    "smallint",
-    "smallint",
-    "smallint",
-    "text",
-    "text",
-    "text",
-    "bytea",
-    "bytea",
-];
-
-pub fn action_columns(actions: &[Action]) -> Vec<Column<'_>> {
-    let mut columns = vec![
-        column(actions, |action| action.device.subscriber.0),
-        column(actions, |action| action.id.0),
-        column(actions, |action| action.device.device.0),
-        column(actions, |action| action.msisdn.to_i64()),
-        column(actions, |action| At(action.created)),
-        column(actions, |action| At(action.due)),
-        column(actions, |action| action.receipt.map(At)),
-        column(actions, attempts),
-        column(actions, |action| octet(action.content.code())),
-        column(actions, |action| rows::subtype(&action.content)),
-    ];
-    columns.extend(changing_columns(actions));
-    columns
+/// New actions, for an insertion.
+pub fn actions(actions: &[Action]) -> Rows<'_, Action> {
+    let rows = Rows::of(actions)
+        .with("subscriber_id", |action| action.device.subscriber.0)
+        .with("id", |action| action.id.0)
+        .with("device_id", |action| action.device.device.0)
+        .with("msisdn", |action| action.msisdn.to_i64())
+        .with("created", |action| At(action.created))
+        .with("kind", |action| octet(action.content.code()))
+        .with("subtype", |action| rows::subtype(&action.content));
+    changing(rows, |action| action)
 }
 
-/// State, channel, link, message id, cause, content and traces.
-fn changing_columns(actions: &[Action]) -> Vec<Column<'_>> {
-    vec![
-        column(actions, |action| octet(action.state.code())),
-        column(actions, |action| octet(action.channel.code())),
-        column(actions, |action| action.launched.as_ref().map(|launched| clean(&launched.link))),
-        column(actions, |action| action.launched.as_ref().map(|launched| clean(&launched.bearer_message_id))),
-        column(actions, |action| clean(&action.cause)),
-        column(actions, |action| action.content.to_stored(action.is_secured)),
-        column(actions, |action| rows::join_traces(&action.traces)),
-    ]
+/// An action, the states as bits that its row may be in, and the due time that it must have.
+pub type Move = (Action, i32, Option<Timestamp>);
+
+/// Actions that are overwritten, for [`move_sql`].
+pub fn moves(moves: &[Move]) -> Rows<'_, Move> {
+    let rows = Rows::of(moves)
+        .with("subscriber_id", |(action, ..)| action.device.subscriber.0)
+        .with("id", |(action, ..)| action.id.0)
+        .with("from_states", |(_, states, _)| *states)
+        .with("from_due", |(.., due)| due.map(At));
+    changing(rows, |(action, ..)| action)
 }
 
-fn attempts(action: &Action) -> i32 {
-    i32::try_from(action.attempts).unwrap_or(i32::MAX)
+/// Adds what changes in an action's life.
+fn changing<'a, T>(rows: Rows<'a, T>, of: impl Fn(&'a T) -> &'a Action) -> Rows<'a, T> {
+    let launched = |item| of(item).launched.as_ref();
+    rows.with("due", |item| At(of(item).due))
+        .with("receipt", |item| of(item).receipt.map(At))
+        .with("attempts", |item| i32::try_from(of(item).attempts).unwrap_or(i32::MAX))
+        .with("state", |item| octet(of(item).state.code()))
+        .with("channel", |item| octet(of(item).channel.code()))
+        .with("link", |item| launched(item).map(|launched| clean(&launched.link)))
+        .with("bearer_message_id", |item| launched(item).map(|launched| clean(&launched.bearer_message_id)))
+        .with("cause", |item| clean(&of(item).cause))
+        .with("content", |item| of(item).content.to_stored(of(item).is_secured))
+        .with("traces", |item| rows::join_traces(&of(item).traces))
 }
 
-/// Types and arrays of actions that are overwritten, each if its row is still in one of some states and due as given.
-pub const MOVE_TYPES: [&str; 14] = [
-    "bigint",
-    "bigint",
-    "timestamptz",
-    "timestamptz",
-    "integer",
-    "smallint",
-    "smallint",
-    "text",
-    "text",
-    "text",
-    "bytea",
-    "bytea",
-    "integer",
-    "timestamptz",
-];
-
-/// The overwriting, given the arguments of `UNNEST`.
-pub fn move_sql(arguments: &str) -> String {
+/// The overwriting of [`moves`] whose rows are as given with each.
+pub fn move_sql(moves: &Rows<'_, Move>, first: usize) -> String {
     format!(
         "UPDATE outbound_action a SET due = u.due, receipt = u.receipt, attempts = u.attempts, state = u.state, \
-         channel = u.channel, link = u.link, bearer_message_id = u.message, cause = u.cause, content = u.content, \
-         traces = u.traces \
-         FROM UNNEST({arguments}) AS u(subscriber, id, due, receipt, attempts, state, channel, link, message, cause, \
-         content, traces, from_states, from_due) \
-         WHERE a.subscriber_id = u.subscriber AND a.id = u.id AND ((1 << a.state::integer) & u.from_states) <> 0 \
-         AND (u.from_due IS NULL OR a.due = u.from_due) RETURNING a.subscriber_id, a.id"
+         channel = u.channel, link = u.link, bearer_message_id = u.bearer_message_id, cause = u.cause, \
+         content = u.content, traces = u.traces FROM {} \
+         WHERE a.subscriber_id = u.subscriber_id AND a.id = u.id AND ((1 << a.state::integer) & u.from_states) <> 0 \
+         AND (u.from_due IS NULL OR a.due = u.from_due) RETURNING a.subscriber_id, a.id",
+        moves.table(first)
     )
-}
-
-/// `guards`: states as bits and due time, one for each action.
-pub fn move_columns<'a>(actions: &'a [Action], guards: &'a [(i32, Option<Timestamp>)]) -> Vec<Column<'a>> {
-    let mut columns = vec![
-        column(actions, |action| action.device.subscriber.0),
-        column(actions, |action| action.id.0),
-        column(actions, |action| At(action.due)),
-        column(actions, |action| action.receipt.map(At)),
-        column(actions, attempts),
-    ];
-    columns.extend(changing_columns(actions));
-    columns.push(column(guards, |(states, _)| *states));
-    columns.push(column(guards, |(_, due)| due.map(At)));
-    columns
-}
-
-/// `$1::bigint[], $2::text[]`, counting from `first`.
-pub fn arguments(types: &[&str], first: usize) -> String {
-    let each: Vec<String> = types.iter().enumerate().map(|(at, ty)| format!("${}::{ty}[]", first + at)).collect();
-    each.join(", ")
-}
-
-/// Arrays as the parameters of a statement.
-pub fn params<'a>(columns: &'a [Column<'_>]) -> Vec<&'a (dyn ToSql + Sync)> {
-    columns.iter().map(|column| -> &(dyn ToSql + Sync) { column.as_ref() }).collect()
 }

@@ -1,12 +1,13 @@
 //! One batch as one statement.
 //!
-//! Each table that has something to write is a `WITH` part over `UNNEST`ed arrays; what has nothing is left out. A single
+//! Each table that has something to write is a `WITH` part over arrays ([`Rows`]); what has nothing is left out. A single
 //! statement is a transaction by itself: it costs one trip, its answer is the commit's, and no half of it can ever be
 //! written. The main query counts the device states and the moved actions that were still as read, and divides by zero when
 //! one was not.
 
 use super::{
-    columns::{self, Column, column, octet},
+    arrays::{Array, Rows, params},
+    columns::{self, Move, clean, octet},
     pool::Connection,
     times::At,
     transfer,
@@ -22,46 +23,42 @@ use domain::{
 #[derive(Default)]
 pub struct Statement<'a> {
     parts: Vec<String>,
-    columns: Vec<Column<'a>>,
+    arrays: Vec<Array<'a>>,
 }
 
 impl<'a> Statement<'a> {
-    /// `sql` is handed the arguments of `UNNEST`.
-    pub fn part(&mut self, name: &str, types: &[&str], columns: Vec<Column<'a>>, sql: impl FnOnce(&str) -> String) {
-        let arguments = columns::arguments(types, self.columns.len() + 1);
-        self.parts.push(format!("{name} AS ({})", sql(&arguments)));
-        self.columns.extend(columns);
+    /// `sql` is handed the rows, and the number of the first parameter that stands for them.
+    pub fn part<T>(&mut self, name: &str, rows: Rows<'a, T>, sql: impl FnOnce(&Rows<'a, T>, usize) -> String) {
+        self.parts.push(format!("{name} AS ({})", sql(&rows, self.arrays.len() + 1)));
+        self.arrays.extend(rows.into_arrays());
+    }
+
+    /// Inserts the rows, if there are any.
+    fn insert<T>(&mut self, table: &str, rows: Rows<'a, T>) {
+        if !rows.is_empty() {
+            self.part(&format!("new_{table}"), rows, |rows, first| rows.insert_into(table, first));
+        }
     }
 }
 
 /// `batch` is settled ([`rows::settle`]).
 pub async fn write(connection: &Connection, batch: &InboundCommit, audit: Option<&Audit>) -> Result<()> {
-    let moved: Vec<Action> = batch.moved_actions.iter().map(|(action, ..)| action.clone()).collect();
-    let guard = |(_, state, due): &(Action, State, Timestamp)| (rows::state_bits(&[*state]), Some(*due));
-    let guards: Vec<_> = batch.moved_actions.iter().map(guard).collect();
+    let guarded =
+        |(action, state, due): &(Action, State, Timestamp)| (action.clone(), rows::state_bits(&[*state]), Some(*due));
+    let moved: Vec<Move> = batch.moved_actions.iter().map(guarded).collect();
     let mut statement = Statement::default();
     states(&mut statement, batch);
     books(&mut statement, batch);
-    if !batch.new_actions.is_empty() {
-        let columns = columns::action_columns(&batch.new_actions);
-        statement.part("action", &columns::ACTION_TYPES, columns, |arguments| {
-            format!("{} SELECT * FROM UNNEST({arguments})", columns::INSERT_ACTION)
-        });
-    }
+    statement.insert("outbound_action", columns::actions(&batch.new_actions));
     if !moved.is_empty() {
-        let columns = columns::move_columns(&moved, &guards);
-        statement.part("moved", &columns::MOVE_TYPES, columns, columns::move_sql);
+        statement.part("moved", columns::moves(&moved), columns::move_sql);
     }
     signals(&mut statement, batch);
     parts(&mut statement, batch);
     transfer::write(&mut statement, &batch.transfers);
-    if let Some(Audit { at, who, what }) = audit {
-        let columns: Vec<Column<'_>> =
-            vec![Box::new(vec![At(*at)]), Box::new(vec![columns::clean(who)]), Box::new(vec![columns::clean(what)])];
-        statement.part("audit", &["timestamptz", "text", "text"], columns, |arguments| {
-            format!("INSERT INTO audit (at, who, what) SELECT * FROM UNNEST({arguments})")
-        });
-    }
+    let audits = audit.map(std::slice::from_ref).unwrap_or_default();
+    let audits = Rows::of(audits).with("at", |it| At(it.at)).with("who", |it| clean(&it.who));
+    statement.insert("audit", audits.with("what", |it| clean(&it.what)));
     run(connection, statement, [("state", batch.states.len()), ("moved", moved.len())]).await
 }
 
@@ -73,11 +70,11 @@ async fn run(connection: &Connection, mut statement: Statement<'_>, guarded: [(&
     let mut sql = format!("WITH {} SELECT 1", statement.parts.join(", "));
     for (part, rows) in guarded.into_iter().filter(|(_, rows)| *rows > 0) {
         let expected = i64::try_from(rows).unwrap_or(i64::MAX);
-        statement.columns.push(Box::new(expected));
-        let last = statement.columns.len();
+        statement.arrays.push(Box::new(expected));
+        let last = statement.arrays.len();
         sql.push_str(&format!(", 1 / (CASE WHEN (SELECT count(*) FROM {part}) = ${last}::bigint THEN 1 ELSE 0 END)"));
     }
-    let written = connection.query(&sql, &columns::params(&statement.columns)).await;
+    let written = connection.query(&sql, &params(&statement.arrays)).await;
     written.map(drop).map_err(|error| match error {
         StoreError::Conflict(_) => StoreError::Conflict("the state of a device or an action changed meanwhile".into()),
         other => other,
@@ -85,162 +82,110 @@ async fn run(connection: &Connection, mut statement: Statement<'_>, guarded: [(&
 }
 
 fn states<'a>(statement: &mut Statement<'a>, batch: &'a InboundCommit) {
-    let states = &batch.states;
-    if states.is_empty() {
+    if batch.states.is_empty() {
         return;
     }
-    let columns = vec![
-        column(states, |(device, _)| device.subscriber.0),
-        column(states, |(device, _)| device.device.0),
-        column(states, |(_, state)| state.version),
-        column(states, |(device, state)| batch.mismatch_due_of(device, state).map(At)),
-        column(states, |(_, state)| state.to_octets()),
-    ];
-    statement.part("state", &["bigint", "bigint", "bigint", "timestamptz", "bytea"], columns, |arguments| {
+    let rows = Rows::of(&batch.states)
+        .with("data", |(_, state)| state.to_octets())
+        .with("subscriber_id", |(device, _)| device.subscriber.0)
+        .with("device_id", |(device, _)| device.device.0)
+        .with("version", |(_, state)| state.version)
+        .with("mismatch_since", |(device, state)| batch.mismatch_due_of(device, state).map(At));
+    statement.part("state", rows, |rows, first| {
         format!(
-            "UPDATE device_state t SET version = t.version + 1, mismatch_since = u.mismatch_since, data = u.data \
-             FROM UNNEST({arguments}) AS u(subscriber, device, version, mismatch_since, data) \
-             WHERE t.subscriber_id = u.subscriber AND t.device_id = u.device AND t.version = u.version RETURNING 1"
+            "UPDATE device_state t SET version = t.version + 1, mismatch_since = u.mismatch_since, data = u.data FROM {} \
+             WHERE t.subscriber_id = u.subscriber_id AND t.device_id = u.device_id AND t.version = u.version RETURNING 1",
+            rows.table(first)
         )
     });
 }
 
 fn books<'a>(statement: &mut Statement<'a>, batch: &'a InboundCommit) {
-    let pages = &batch.pages;
-    if !pages.is_empty() {
-        let columns = vec![
-            column(pages, |(key, _)| key.device.subscriber.0),
-            column(pages, |(key, _)| key.device.device.0),
-            column(pages, |(key, _)| rows::file_code(key.file)),
-            column(pages, |(key, _)| octet(key.page)),
-            column(pages, |(_, page)| page.to_octets()),
-        ];
-        statement.part("page", &["bigint", "bigint", "integer", "smallint", "bytea"], columns, |arguments| {
-            format!(
-                "INSERT INTO book_page (subscriber_id, device_id, file, page, data) SELECT * FROM UNNEST({arguments}) \
-                 ON CONFLICT (subscriber_id, device_id, file, page) DO UPDATE SET data = EXCLUDED.data"
-            )
+    if !batch.pages.is_empty() {
+        let rows = Rows::of(&batch.pages)
+            .with("data", |(_, page)| page.to_octets())
+            .with("subscriber_id", |(key, _)| key.device.subscriber.0)
+            .with("device_id", |(key, _)| key.device.device.0)
+            .with("file", |(key, _)| rows::file_code(key.file))
+            .with("page", |(key, _)| octet(key.page));
+        statement.part("page", rows, |rows, first| {
+            let insert = rows.insert_into("book_page", first);
+            format!("{insert} ON CONFLICT (subscriber_id, device_id, file, page) DO UPDATE SET data = EXCLUDED.data")
         });
     }
-    let changes = &batch.changes;
-    if !changes.is_empty() {
-        let columns = vec![
-            column(changes, |change| change.device.subscriber.0),
-            column(changes, |change| change.device.device.0),
-            column(changes, |change| At(change.at)),
-            column(changes, |change| change.id),
-            column(changes, |change| change.dedup.cast_signed()),
-            column(changes, |change| octet(change.source.code())),
-            column(changes, |change| Change::records_to_octets(&change.records)),
-        ];
-        let types = ["bigint", "bigint", "timestamptz", "bigint", "bigint", "smallint", "bytea"];
-        statement.part("change", &types, columns, |arguments| {
-            format!(
-                "INSERT INTO book_change (subscriber_id, device_id, at, id, dedup, source, data) \
-                 SELECT * FROM UNNEST({arguments})"
-            )
-        });
-    }
+    let changes = Rows::of(&batch.changes)
+        .with("data", |change| Change::records_to_octets(&change.records))
+        .with("subscriber_id", |change| change.device.subscriber.0)
+        .with("device_id", |change| change.device.device.0)
+        .with("at", |change| At(change.at))
+        .with("id", |change| change.id)
+        .with("dedup", |change| change.dedup.cast_signed())
+        .with("source", |change| octet(change.source.code()));
+    statement.insert("book_change", changes);
 }
 
 fn signals<'a>(statement: &mut Statement<'a>, batch: &'a InboundCommit) {
-    let events = &batch.billing;
-    if !events.is_empty() {
-        let columns = vec![
-            column(events, |event| At(event.at)),
-            column(events, |event| event.msisdn.map(|number| number.to_i64())),
-            column(events, |event| event.subscriber.map(|id| id.0)),
-            column(events, |event| i32::try_from(event.octets).unwrap_or(i32::MAX)),
-            column(events, |event| event.first_octet.map(octet)),
-            column(events, |event| event.duplicate),
-            column(events, |event| columns::clean(&event.channel)),
-            column(events, |event| event.account_state),
-        ];
-        let types = ["timestamptz", "bigint", "bigint", "integer", "smallint", "boolean", "text", "text"];
-        statement.part("billing", &types, columns, |arguments| {
-            format!(
-                "INSERT INTO billing_event (at, msisdn, subscriber_id, octets, first_octet, duplicate, channel, \
-                 account_state) SELECT * FROM UNNEST({arguments})"
-            )
-        });
-    }
-    if !batch.notices.is_empty() {
-        let columns = notice_columns(&batch.notices);
-        statement.part("notice", &NOTICE_TYPES, columns, notice_sql);
-    }
-    let letters = &batch.dead_letters;
-    if !letters.is_empty() {
-        let columns = vec![
-            column(letters, |letter| At(letter.at)),
-            column(letters, |letter| letter.msisdn.map(|number| number.to_i64())),
-            column(letters, |letter| columns::clean(&letter.channel)),
-            column(letters, |letter| columns::clean(&letter.cause)),
-            column(letters, |letter| letter.user_data_header.to_vec()),
-            column(letters, |letter| letter.payload.to_vec()),
-        ];
-        let types = ["timestamptz", "bigint", "text", "text", "bytea", "bytea"];
-        statement.part("letter", &types, columns, |arguments| {
-            format!(
-                "INSERT INTO dead_letter (at, msisdn, channel, cause, user_data_header, payload) \
-                 SELECT * FROM UNNEST({arguments})"
-            )
-        });
-    }
+    let events = Rows::of(&batch.billing)
+        .with("channel", |event| clean(&event.channel))
+        .with("account_state", |event| event.account_state)
+        .with("at", |event| At(event.at))
+        .with("msisdn", |event| event.msisdn.map(|number| number.to_i64()))
+        .with("subscriber_id", |event| event.subscriber.map(|id| id.0))
+        .with("octets", |event| i32::try_from(event.octets).unwrap_or(i32::MAX))
+        .with("first_octet", |event| event.first_octet.map(octet))
+        .with("duplicate", |event| event.duplicate);
+    statement.insert("billing_event", events);
+    statement.insert("notice", notices(&batch.notices));
+    let letters = Rows::of(&batch.dead_letters)
+        .with("payload", |letter| letter.payload.to_vec())
+        .with("user_data_header", |letter| letter.user_data_header.to_vec())
+        .with("at", |letter| At(letter.at))
+        .with("msisdn", |letter| letter.msisdn.map(|number| number.to_i64()))
+        .with("channel", |letter| clean(&letter.channel))
+        .with("cause", |letter| clean(&letter.cause));
+    statement.insert("dead_letter", letters);
 }
 
-pub const NOTICE_TYPES: [&str; 4] = ["timestamptz", "bigint", "text", "text"];
-
-pub fn notice_columns(notices: &[crate::Notice]) -> Vec<Column<'_>> {
-    vec![
-        column(notices, |notice| At(notice.at)),
-        column(notices, |notice| notice.msisdn.map(|number| number.to_i64())),
-        column(notices, |notice| columns::clean(&notice.kind)),
-        column(notices, |notice| columns::clean(&notice.text)),
-    ]
-}
-
-pub fn notice_sql(arguments: &str) -> String {
-    format!("INSERT INTO notice (at, msisdn, kind, text) SELECT * FROM UNNEST({arguments})")
+pub fn notices(notices: &[crate::Notice]) -> Rows<'_, crate::Notice> {
+    Rows::of(notices)
+        .with("text", |notice| clean(&notice.text))
+        .with("at", |notice| At(notice.at))
+        .with("msisdn", |notice| notice.msisdn.map(|number| number.to_i64()))
+        .with("kind", |notice| clean(&notice.kind))
 }
 
 fn parts<'a>(statement: &mut Statement<'a>, batch: &'a InboundCommit) {
-    let parts = &batch.new_parts;
-    if !parts.is_empty() {
-        let columns = vec![
-            column(parts, |part| part.key.msisdn.to_i64()),
-            column(parts, |part| rows::reference_code(&part.key)),
-            column(parts, |part| octet(part.key.total)),
-            column(parts, |part| octet(part.sequence)),
-            column(parts, |part| part.user_data_header.to_vec()),
-            column(parts, |part| part.payload.to_vec()),
-            column(parts, |part| At(part.arrived)),
-        ];
-        let types = ["bigint", "integer", "smallint", "smallint", "bytea", "bytea", "timestamptz"];
-        statement.part("part", &types, columns, |arguments| {
+    if !batch.new_parts.is_empty() {
+        let rows = Rows::of(&batch.new_parts)
+            .with("payload", |part| part.payload.to_vec())
+            .with("user_data_header", |part| part.user_data_header.to_vec())
+            .with("msisdn", |part| part.key.msisdn.to_i64())
+            .with("reference", |part| rows::reference_code(&part.key))
+            .with("total", |part| octet(part.key.total))
+            .with("sequence", |part| octet(part.sequence))
+            .with("arrived", |part| At(part.arrived));
+        statement.part("part", rows, |rows, first| {
             format!(
-                "INSERT INTO message_part (msisdn, reference, total, sequence, user_data_header, payload, arrived) \
-                 SELECT * FROM UNNEST({arguments}) ON CONFLICT (msisdn, reference, total, sequence) DO UPDATE \
-                 SET user_data_header = EXCLUDED.user_data_header, payload = EXCLUDED.payload, arrived = EXCLUDED.arrived"
+                "{} ON CONFLICT (msisdn, reference, total, sequence) DO UPDATE \
+                 SET user_data_header = EXCLUDED.user_data_header, payload = EXCLUDED.payload, arrived = EXCLUDED.arrived",
+                rows.insert_into("message_part", first)
             )
         });
     }
-    let finished = &batch.finished_parts;
-    if !finished.is_empty() {
-        statement.part("finished", &PARTS_KEY_TYPES, parts_key_columns(finished), |arguments| {
+    if !batch.finished_parts.is_empty() {
+        statement.part("finished", parts_keys(&batch.finished_parts), |rows, first| {
             format!(
-                "DELETE FROM message_part p USING UNNEST({arguments}) AS u(msisdn, reference, total) \
-                 WHERE p.msisdn = u.msisdn AND p.reference = u.reference AND p.total = u.total AND p.sequence > 0"
+                "DELETE FROM message_part p USING {} WHERE p.msisdn = u.msisdn AND p.reference = u.reference \
+                 AND p.total = u.total AND p.sequence > 0",
+                rows.table(first)
             )
         });
     }
 }
 
-pub const PARTS_KEY_TYPES: [&str; 3] = ["bigint", "integer", "smallint"];
-
-pub fn parts_key_columns(keys: &[crate::PartsKey]) -> Vec<Column<'_>> {
-    vec![
-        column(keys, |key| key.msisdn.to_i64()),
-        column(keys, rows::reference_code),
-        column(keys, |key| octet(key.total)),
-    ]
+pub fn parts_keys(keys: &[crate::PartsKey]) -> Rows<'_, crate::PartsKey> {
+    Rows::of(keys)
+        .with("msisdn", |key| key.msisdn.to_i64())
+        .with("reference", rows::reference_code)
+        .with("total", |key| octet(key.total))
 }

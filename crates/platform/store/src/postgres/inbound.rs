@@ -12,7 +12,8 @@ use tokio_postgres::Row;
 
 use super::{
     PostgresStore,
-    columns::{self, ACTION, DEVICE, SUBSCRIBER, column, get, micros, octet},
+    arrays::Rows,
+    columns::{self, ACTION, DEVICE, SUBSCRIBER, get, micros, octet},
     commit,
     times::At,
 };
@@ -34,20 +35,20 @@ impl InboundStore for PostgresStore {
     }
 
     async fn pages(&self, keys: &[PageKey]) -> Result<HashMap<PageKey, Page>> {
-        let sql = "SELECT p.subscriber_id, p.device_id, p.file, p.page, p.data \
-                   FROM UNNEST($1::bigint[], $2::bigint[], $3::integer[], $4::smallint[]) AS u(subscriber, device, file, page) \
-                   JOIN book_page p ON p.subscriber_id = u.subscriber AND p.device_id = u.device AND p.file = u.file \
-                   AND p.page = u.page";
         if keys.is_empty() {
             return Ok(HashMap::new());
         }
-        let columns = [
-            column(keys, |key| key.device.subscriber.0),
-            column(keys, |key| key.device.device.0),
-            column(keys, |key| rows::file_code(key.file)),
-            column(keys, |key| octet(key.page)),
-        ];
-        let found = self.readers.get().await?.query(sql, &columns::params(&columns)).await?;
+        let rows = Rows::of(keys)
+            .with("subscriber_id", |key| key.device.subscriber.0)
+            .with("device_id", |key| key.device.device.0)
+            .with("file", |key| rows::file_code(key.file))
+            .with("page", |key| octet(key.page));
+        let sql = format!(
+            "SELECT p.subscriber_id, p.device_id, p.file, p.page, p.data FROM {} JOIN book_page p \
+             ON p.subscriber_id = u.subscriber_id AND p.device_id = u.device_id AND p.file = u.file AND p.page = u.page",
+            rows.table(1)
+        );
+        let found = self.readers.get().await?.query(&sql, &rows.params()).await?;
         let page = |row: &Row| {
             let device = rows::key(get(row, 0)?, get(row, 1)?);
             Ok((rows::page_key(device, get(row, 2)?, get(row, 3)?)?, rows::page(get(row, 4)?)?))
@@ -56,13 +57,13 @@ impl InboundStore for PostgresStore {
     }
 
     async fn open_actions(&self, devices: &[DeviceKey]) -> Result<Vec<Action>> {
+        let rows = device_rows(devices);
         let sql = format!(
-            "SELECT {ACTION} FROM UNNEST($1::bigint[], $2::bigint[]) AS u(subscriber, device) \
-             JOIN outbound_action a ON a.subscriber_id = u.subscriber AND a.device_id = u.device \
-             WHERE a.state < 3 AND a.kind > 1 ORDER BY a.subscriber_id, a.device_id, a.id"
+            "SELECT {ACTION} FROM {} JOIN outbound_action a ON a.subscriber_id = u.subscriber_id \
+             AND a.device_id = u.device_id WHERE a.state < 3 AND a.kind > 1 ORDER BY a.subscriber_id, a.device_id, a.id",
+            rows.table(1)
         );
-        let columns = device_columns(devices);
-        let found = self.readers.get().await?.query(&sql, &columns::params(&columns)).await?;
+        let found = self.readers.get().await?.query(&sql, &rows.params()).await?;
         found.iter().map(|row| columns::action(row, 0)).collect()
     }
 
@@ -84,15 +85,17 @@ impl InboundStore for PostgresStore {
     }
 
     async fn parts(&self, keys: &[PartsKey]) -> Result<Vec<Part>> {
-        let sql = "SELECT p.msisdn, p.reference, p.total, p.sequence, p.user_data_header, p.payload, p.arrived \
-                   FROM UNNEST($1::bigint[], $2::integer[], $3::smallint[]) AS u(msisdn, reference, total) \
-                   JOIN message_part p ON p.msisdn = u.msisdn AND p.reference = u.reference AND p.total = u.total \
-                   ORDER BY p.msisdn, p.reference, p.total, p.sequence";
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let columns = commit::parts_key_columns(keys);
-        let found = self.readers.get().await?.query(sql, &columns::params(&columns)).await?;
+        let rows = commit::parts_keys(keys);
+        let sql = format!(
+            "SELECT p.msisdn, p.reference, p.total, p.sequence, p.user_data_header, p.payload, p.arrived FROM {} \
+             JOIN message_part p ON p.msisdn = u.msisdn AND p.reference = u.reference AND p.total = u.total \
+             ORDER BY p.msisdn, p.reference, p.total, p.sequence",
+            rows.table(1)
+        );
+        let found = self.readers.get().await?.query(&sql, &rows.params()).await?;
         let part = |row: &Row| {
             let (number, reference, total, sequence) = (get(row, 0)?, get(row, 1)?, get(row, 2)?, get(row, 3)?);
             rows::part(number, reference, total, sequence, get(row, 4)?, get(row, 5)?, micros(row, 6)?)
@@ -193,8 +196,8 @@ impl PostgresStore {
     }
 }
 
-pub fn device_columns(devices: &[DeviceKey]) -> [columns::Column<'_>; 2] {
-    [column(devices, |device| device.subscriber.0), column(devices, |device| device.device.0)]
+pub fn device_rows(devices: &[DeviceKey]) -> Rows<'_, DeviceKey> {
+    Rows::of(devices).with("subscriber_id", |device| device.subscriber.0).with("device_id", |device| device.device.0)
 }
 
 /// Statements of the hot path, put together once.

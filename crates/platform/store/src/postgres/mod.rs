@@ -1,11 +1,12 @@
 //! The store on Postgres 14 or newer, or what speaks its protocol.
 //!
-//! A batch costs two reads and one write, each one prepared statement over `UNNEST`ed arrays ([`commit`]). Connections and
+//! A batch costs two reads and one write, each one prepared statement over arrays ([`arrays`], [`commit`]). Connections and
 //! what happens when they break: [`pool`]. SQL by role: `inbound`, `outbound`, `application`. The schema and its grants:
 //! `migrations/postgres`.
 
 mod accounts;
 mod application;
+mod arrays;
 mod columns;
 mod commit;
 mod inbound;

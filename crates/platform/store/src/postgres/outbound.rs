@@ -11,7 +11,8 @@ use tokio_postgres::{Row, types::ToSql};
 
 use super::{
     PostgresStore,
-    columns::{self, ACTION, Column, DEVICE, SUBSCRIBER, column, get, micros},
+    arrays::Rows,
+    columns::{self, ACTION, DEVICE, Move, SUBSCRIBER, get, micros},
     commit, inbound,
     times::At,
 };
@@ -23,15 +24,16 @@ use crate::{
 #[async_trait]
 impl OutboundStore for PostgresStore {
     async fn actions(&self, ids: &[(DeviceKey, ActionId)]) -> Result<Loaded> {
+        let rows = id_rows(ids);
         let sql = format!(
-            "SELECT {ACTION}, {SUBSCRIBER}, {DEVICE} FROM UNNEST($1::bigint[], $2::bigint[]) AS u(subscriber, id) \
-             JOIN outbound_action a ON a.subscriber_id = u.subscriber AND a.id = u.id \
+            "SELECT {ACTION}, {SUBSCRIBER}, {DEVICE} FROM {} \
+             JOIN outbound_action a ON a.subscriber_id = u.subscriber_id AND a.id = u.id \
              JOIN subscriber s ON s.id = a.subscriber_id \
              JOIN device d ON d.subscriber_id = a.subscriber_id AND d.id = a.device_id \
-             JOIN device_state t ON t.subscriber_id = a.subscriber_id AND t.device_id = a.device_id"
+             JOIN device_state t ON t.subscriber_id = a.subscriber_id AND t.device_id = a.device_id",
+            rows.table(1)
         );
-        let columns = id_columns(ids);
-        let found = self.readers.get().await?.query(&sql, &columns::params(&columns)).await?;
+        let found = self.readers.get().await?.query(&sql, &rows.params()).await?;
         let mut loaded = Loaded::default();
         for row in &found {
             let id = (rows::key(get(row, 0)?, get(row, 1)?), ActionId(get(row, 2)?));
@@ -42,33 +44,36 @@ impl OutboundStore for PostgresStore {
 
     async fn fail_damaged(&self, damaged: &[Damaged], at: Timestamp) -> Result<u64> {
         // The notice's number is the subscriber's: the action's may be what is damaged.
-        let sql = "WITH failed AS (UPDATE outbound_action a SET state = 4, due = $4, cause = u.cause \
-                   FROM UNNEST($1::bigint[], $2::bigint[], $3::text[]) AS u(subscriber, id, cause) \
-                   WHERE a.subscriber_id = u.subscriber AND a.id = u.id AND a.state < 3 \
-                   RETURNING a.subscriber_id, a.id, a.cause) \
-                   INSERT INTO notice (at, msisdn, kind, text) \
-                   SELECT $4, s.msisdn, 'action_failed', 'action ' || f.id || ': ' || f.cause \
-                   FROM failed f JOIN subscriber s ON s.id = f.subscriber_id";
         let mut damaged = damaged.to_vec();
         damaged.sort_by_key(|it| (it.device.subscriber, it.id));
         damaged.dedup_by_key(|it| (it.device.subscriber, it.id));
-        let columns = [
-            column(&damaged, |it| it.device.subscriber.0),
-            column(&damaged, |it| it.id.0),
-            column(&damaged, |it| columns::clean(&rows::damage_cause(it))),
-        ];
-        let mut params = columns::params(&columns);
+        let rows = Rows::of(&damaged)
+            .with("cause", |it| columns::clean(&rows::damage_cause(it)))
+            .with("subscriber_id", |it| it.device.subscriber.0)
+            .with("id", |it| it.id.0);
+        let sql = format!(
+            "WITH failed AS (UPDATE outbound_action a SET state = 4, due = $1, cause = u.cause FROM {} \
+             WHERE a.subscriber_id = u.subscriber_id AND a.id = u.id AND a.state < 3 \
+             RETURNING a.subscriber_id, a.id, a.cause) INSERT INTO notice (at, msisdn, kind, text) \
+             SELECT $1, s.msisdn, 'action_failed', 'action ' || f.id || ': ' || f.cause \
+             FROM failed f JOIN subscriber s ON s.id = f.subscriber_id",
+            rows.table(2)
+        );
         let at = At(at);
-        params.push(&at);
-        self.writers.get().await?.execute(sql, &params).await
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&at];
+        params.extend(rows.params());
+        self.writers.get().await?.execute(&sql, &params).await
     }
 
     async fn heads(&self, devices: &[DeviceKey]) -> Result<Vec<(DeviceKey, ActionId)>> {
-        let sql = "SELECT u.subscriber, u.device, head.id FROM UNNEST($1::bigint[], $2::bigint[]) AS u(subscriber, device) \
-                   CROSS JOIN LATERAL (SELECT a.id FROM outbound_action a WHERE a.subscriber_id = u.subscriber \
-                   AND a.device_id = u.device AND a.state < 3 AND a.kind > 1 AND a.kind NOT IN (6, 8) ORDER BY a.id LIMIT 1) head";
-        let columns = inbound::device_columns(devices);
-        let found = self.readers.get().await?.query(sql, &columns::params(&columns)).await?;
+        let rows = inbound::device_rows(devices);
+        let sql = format!(
+            "SELECT u.subscriber_id, u.device_id, head.id FROM {} \
+             CROSS JOIN LATERAL (SELECT a.id FROM outbound_action a WHERE a.subscriber_id = u.subscriber_id \
+             AND a.device_id = u.device_id AND a.state < 3 AND a.kind > 1 AND a.kind NOT IN (6, 8) ORDER BY a.id LIMIT 1) head",
+            rows.table(1)
+        );
+        let found = self.readers.get().await?.query(&sql, &rows.params()).await?;
         found.iter().map(|row| Ok((rows::key(get(row, 0)?, get(row, 1)?), ActionId(get(row, 2)?)))).collect()
     }
 
@@ -85,25 +90,24 @@ impl OutboundStore for PostgresStore {
     }
 
     async fn add_notices(&self, notices: &[Notice]) -> Result<()> {
-        let sql = commit::notice_sql(&columns::arguments(&commit::NOTICE_TYPES, 1));
-        let columns = commit::notice_columns(notices);
-        self.writers.get().await?.execute(&sql, &columns::params(&columns)).await.map(drop)
+        let rows = commit::notices(notices);
+        self.writers.get().await?.execute(&rows.insert_into("notice", 1), &rows.params()).await.map(drop)
     }
 
-    async fn finish(&self, ids: &[(DeviceKey, ActionId)], at: Timestamp) -> Result<()> {
-        let sql = "UPDATE outbound_action a SET state = 3, due = $3 FROM UNNEST($1::bigint[], $2::bigint[]) \
-                   AS u(subscriber, id) WHERE a.subscriber_id = u.subscriber AND a.id = u.id AND a.state < 3";
+    async fn finish(&self, ids: &[(DeviceKey, ActionId)]) -> Result<()> {
         if ids.is_empty() {
             return Ok(());
         }
         // In one order, so that two callers do not wait for each other.
         let mut ids = ids.to_vec();
         ids.sort_unstable();
-        let columns = id_columns(&ids);
-        let mut params = columns::params(&columns);
-        let at = At(at);
-        params.push(&at);
-        self.writers.get().await?.execute(sql, &params).await.map(drop)
+        let rows = id_rows(&ids);
+        let sql = format!(
+            "DELETE FROM outbound_action a USING {} WHERE a.subscriber_id = u.subscriber_id AND a.id = u.id \
+             AND a.kind = 1 AND a.state < 3",
+            rows.table(1)
+        );
+        self.writers.get().await?.execute(&sql, &rows.params()).await.map(drop)
     }
 
     async fn due(&self, query: &DueQuery) -> Result<DuePage> {
@@ -148,12 +152,9 @@ impl OutboundStore for PostgresStore {
     }
 }
 
-fn id_columns(ids: &[(DeviceKey, ActionId)]) -> [Column<'_>; 2] {
-    [column(ids, |(device, _)| device.subscriber.0), column(ids, |(_, id)| id.0)]
+fn id_rows(ids: &[(DeviceKey, ActionId)]) -> Rows<'_, (DeviceKey, ActionId)> {
+    Rows::of(ids).with("subscriber_id", |(device, _)| device.subscriber.0).with("id", |(_, id)| id.0)
 }
-
-/// An action, the states as bits that its row may be in, and the due time that it must have.
-pub type Move = (Action, i32, Option<Timestamp>);
 
 impl PostgresStore {
     /// Overwrites actions whose rows are as given with each; which were written, in order.
@@ -168,13 +169,11 @@ impl PostgresStore {
                 rest.into_iter().partition(|&at| moves.get(at).is_some_and(|it| named.insert(identity(&it.0))));
             // In one order, so that two callers do not wait for each other.
             now.sort_by_key(|&at| moves.get(at).map(|it| identity(&it.0)));
-            let chosen: Vec<&Move> = now.iter().filter_map(|&at| moves.get(at)).collect();
-            let actions: Vec<Action> = chosen.iter().map(|(action, ..)| action.clone()).collect();
-            let guards: Vec<_> = chosen.iter().map(|(_, states, due)| (*states, *due)).collect();
-            let columns = columns::move_columns(&actions, &guards);
-            let sql = columns::move_sql(&columns::arguments(&columns::MOVE_TYPES, 1));
-            let places: HashMap<_, _> = now.iter().zip(&actions).map(|(&at, action)| (identity(action), at)).collect();
-            for row in connection.query(&sql, &columns::params(&columns)).await? {
+            let chosen: Vec<Move> = now.iter().filter_map(|&at| moves.get(at).cloned()).collect();
+            let rows = columns::moves(&chosen);
+            let sql = columns::move_sql(&rows, 1);
+            let places: HashMap<_, _> = now.iter().zip(&chosen).map(|(&at, it)| (identity(&it.0), at)).collect();
+            for row in connection.query(&sql, &rows.params()).await? {
                 let id = (SubscriberId(get(&row, 0)?), ActionId(get(&row, 1)?));
                 if let Some(written) = places.get(&id).and_then(|&at| written.get_mut(at)) {
                     *written = true;

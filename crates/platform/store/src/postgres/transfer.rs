@@ -12,7 +12,8 @@ use tokio_postgres::Row;
 use super::{
     Connection, PostgresStore,
     application::write_audit,
-    columns::{self, Column, clean, column, get, micros, octet},
+    arrays::Rows,
+    columns::{clean, get, micros, octet},
     commit::Statement,
     times::At,
 };
@@ -30,10 +31,13 @@ const COLLECTIONS_AT_ONCE: u32 = 20;
 #[async_trait]
 impl TransferStore for PostgresStore {
     async fn transfer_sessions(&self, devices: &[DeviceKey]) -> Result<Vec<Session>> {
-        let sql = "SELECT t.data FROM UNNEST($1::bigint[], $2::bigint[]) AS u(subscriber, device) \
-                   JOIN transfer_session t ON t.subscriber_id = u.subscriber AND t.device_id = u.device";
-        let columns = super::inbound::device_columns(devices);
-        let found = self.readers.get().await?.query(sql, &columns::params(&columns)).await?;
+        let rows = super::inbound::device_rows(devices);
+        let sql = format!(
+            "SELECT t.data FROM {} JOIN transfer_session t ON t.subscriber_id = u.subscriber_id \
+             AND t.device_id = u.device_id",
+            rows.table(1)
+        );
+        let found = self.readers.get().await?.query(&sql, &rows.params()).await?;
         found.iter().map(|row| rows::transfer_session(get(row, 0)?)).collect()
     }
 
@@ -93,21 +97,21 @@ impl TransferStore for PostgresStore {
 impl PostgresStore {
     async fn read_items(&self, items: &[(SubscriberId, Place)], found: &mut Vec<Found>) -> Result<()> {
         // Of both kinds it is the one of that number, for there are no gaps; of one kind it is counted out.
-        let sql = "SELECT u.at, i.number, i.kind, i.key, i.value \
-                   FROM UNNEST($1::bigint[], $2::bigint[], $3::boolean[], $4::boolean[], $5::integer[]) \
-                   WITH ORDINALITY AS u(owner, session, data, settings, number, at) CROSS JOIN LATERAL \
-                   (SELECT t.number, t.kind, t.key, t.value FROM transfer_item t WHERE t.subscriber_id = u.owner \
-                   AND t.session = u.session AND t.number >= CASE WHEN u.data AND u.settings THEN u.number ELSE 1 END \
-                   AND (t.kind = 1 AND u.data OR t.kind = 2 AND u.settings) ORDER BY t.number \
-                   LIMIT 1 OFFSET CASE WHEN u.data AND u.settings THEN 0 ELSE u.number - 1 END) i";
-        let columns = [
-            column(items, |(owner, _)| owner.0),
-            column(items, |(_, place)| i64::from(place.version)),
-            column(items, |(_, place)| place.data),
-            column(items, |(_, place)| place.settings),
-            column(items, |(_, place)| i32::from(place.number)),
-        ];
-        for row in self.readers.get().await?.query(sql, &columns::params(&columns)).await? {
+        let rows = Rows::of(items)
+            .with("owner", |(owner, _)| owner.0)
+            .with("session", |(_, place)| i64::from(place.version))
+            .with("data", |(_, place)| place.data)
+            .with("settings", |(_, place)| place.settings)
+            .with("number", |(_, place)| i32::from(place.number));
+        let sql = format!(
+            "SELECT u.ordinality, i.number, i.kind, i.key, i.value FROM {} CROSS JOIN LATERAL \
+             (SELECT t.number, t.kind, t.key, t.value FROM transfer_item t WHERE t.subscriber_id = u.owner \
+             AND t.session = u.session AND t.number >= CASE WHEN u.data AND u.settings THEN u.number ELSE 1 END \
+             AND (t.kind = 1 AND u.data OR t.kind = 2 AND u.settings) ORDER BY t.number \
+             LIMIT 1 OFFSET CASE WHEN u.data AND u.settings THEN 0 ELSE u.number - 1 END) i",
+            rows.table(1)
+        );
+        for row in self.readers.get().await?.query(&sql, &rows.params()).await? {
             let Some((owner, place)) = asked(&row, items)? else { continue };
             let content = rows::item(get(&row, 2)?, get(&row, 3)?, get(&row, 4)?)?;
             found.push(Found { needed: Needed::Item { owner, place }, number: place.number, content });
@@ -116,12 +120,15 @@ impl PostgresStore {
     }
 
     async fn read_entries(&self, entries: &[(SubscriberId, u32)], found: &mut Vec<Found>) -> Result<()> {
-        let sql = "SELECT u.at, i.number, i.kind, i.key, i.value FROM UNNEST($1::bigint[], $2::bigint[]) \
-                   WITH ORDINALITY AS u(owner, session, at) JOIN transfer_item i ON i.subscriber_id = u.owner \
-                   AND i.session = u.session WHERE i.kind = 1 AND octet_length(i.key) = 5 \
-                   AND substring(i.key FROM 1 FOR 4) = '\\x7f106f3a'::bytea ORDER BY i.number";
-        let columns = [column(entries, |(owner, _)| owner.0), column(entries, |(_, session)| i64::from(*session))];
-        for row in self.readers.get().await?.query(sql, &columns::params(&columns)).await? {
+        let rows =
+            Rows::of(entries).with("owner", |(owner, _)| owner.0).with("session", |(_, session)| i64::from(*session));
+        let sql = format!(
+            "SELECT u.ordinality, i.number, i.kind, i.key, i.value FROM {} JOIN transfer_item i \
+             ON i.subscriber_id = u.owner AND i.session = u.session WHERE i.kind = 1 AND octet_length(i.key) = 5 \
+             AND substring(i.key FROM 1 FOR 4) = '\\x7f106f3a'::bytea ORDER BY i.number",
+            rows.table(1)
+        );
+        for row in self.readers.get().await?.query(&sql, &rows.params()).await? {
             let Some((owner, session)) = asked(&row, entries)? else { continue };
             let content = rows::item(get(&row, 2)?, get(&row, 3)?, get(&row, 4)?)?;
             let number = rows::item_number(get(&row, 1)?)?;
@@ -208,79 +215,74 @@ fn collection(row: &Row) -> Result<(SubscriberId, String, domain::transfer::Coll
 pub fn write<'a>(statement: &mut Statement<'a>, writes: &'a Writes) {
     let Writes { sessions, forgotten, staged, dropped, collections, deleted, withdrawn } = writes;
     if !sessions.is_empty() {
-        let columns = vec![
-            column(sessions, |session| session.opening.device.subscriber.0),
-            column(sessions, |session| session.opening.device.device.0),
-            column(sessions, |session| i64::from(session.opening.id)),
-            column(sessions, |session| At(session.last_traffic)),
-            column(sessions, |session| session.to_octets()),
-        ];
-        statement.part("session", &["bigint", "bigint", "bigint", "timestamptz", "bytea"], columns, |arguments| {
+        let rows = Rows::of(sessions)
+            .with("data", |session| session.to_octets())
+            .with("subscriber_id", |session| session.opening.device.subscriber.0)
+            .with("device_id", |session| session.opening.device.device.0)
+            .with("id", |session| i64::from(session.opening.id))
+            .with("last_traffic", |session| At(session.last_traffic));
+        statement.part("session", rows, |rows, first| {
             format!(
-                "INSERT INTO transfer_session (subscriber_id, device_id, id, last_traffic, data) \
-                 SELECT * FROM UNNEST({arguments}) ON CONFLICT (subscriber_id, device_id, id) DO UPDATE \
-                 SET last_traffic = EXCLUDED.last_traffic, data = EXCLUDED.data"
+                "{} ON CONFLICT (subscriber_id, device_id, id) DO UPDATE \
+                 SET last_traffic = EXCLUDED.last_traffic, data = EXCLUDED.data",
+                rows.insert_into("transfer_session", first)
             )
         });
     }
     if !forgotten.is_empty() {
-        let columns = vec![
-            column(forgotten, |(device, _)| device.subscriber.0),
-            column(forgotten, |(device, _)| device.device.0),
-            column(forgotten, |(_, id)| i64::from(*id)),
-        ];
-        statement.part("forgotten", &["bigint", "bigint", "bigint"], columns, |arguments| {
+        let rows = Rows::of(forgotten)
+            .with("subscriber_id", |(device, _)| device.subscriber.0)
+            .with("device_id", |(device, _)| device.device.0)
+            .with("id", |(_, id)| i64::from(*id));
+        statement.part("forgotten", rows, |rows, first| {
             format!(
-                "DELETE FROM transfer_session t USING UNNEST({arguments}) AS u(subscriber, device, id) \
-                 WHERE t.subscriber_id = u.subscriber AND t.device_id = u.device AND t.id = u.id"
+                "DELETE FROM transfer_session t USING {} \
+                 WHERE t.subscriber_id = u.subscriber_id AND t.device_id = u.device_id AND t.id = u.id",
+                rows.table(first)
             )
         });
     }
     if !staged.is_empty() {
-        let columns = vec![
-            column(staged, |item| item.owner.0),
-            column(staged, |item| i64::from(item.session)),
-            column(staged, |item| i32::from(item.number)),
-            column(staged, |item| octet(item.content.kind.code())),
-            column(staged, |item| item.content.key.to_vec()),
-            column(staged, |item| item.content.value.to_vec()),
-        ];
-        let types = ["bigint", "bigint", "integer", "smallint", "bytea", "bytea"];
-        statement.part("staged", &types, columns, |arguments| {
+        let rows = Rows::of(staged)
+            .with("value", |item| item.content.value.to_vec())
+            .with("key", |item| item.content.key.to_vec())
+            .with("subscriber_id", |item| item.owner.0)
+            .with("session", |item| i64::from(item.session))
+            .with("number", |item| i32::from(item.number))
+            .with("kind", |item| octet(item.content.kind.code()));
+        statement.part("staged", rows, |rows, first| {
             format!(
-                "INSERT INTO transfer_item (subscriber_id, session, number, kind, key, value) \
-                 SELECT * FROM UNNEST({arguments}) ON CONFLICT (subscriber_id, session, number) DO UPDATE \
-                 SET kind = EXCLUDED.kind, key = EXCLUDED.key, value = EXCLUDED.value"
+                "{} ON CONFLICT (subscriber_id, session, number) DO UPDATE \
+                 SET kind = EXCLUDED.kind, key = EXCLUDED.key, value = EXCLUDED.value",
+                rows.insert_into("transfer_item", first)
             )
         });
     }
     if !dropped.is_empty() {
-        let columns = vec![column(dropped, |(owner, _)| owner.0), column(dropped, |(_, id)| i64::from(*id))];
-        statement.part("dropped", &["bigint", "bigint"], columns, |arguments| {
+        let rows = Rows::of(dropped).with("owner", |(owner, _)| owner.0).with("session", |(_, id)| i64::from(*id));
+        statement.part("dropped", rows, |rows, first| {
             format!(
-                "DELETE FROM transfer_item t USING UNNEST({arguments}) AS u(owner, session) \
-                 WHERE t.subscriber_id = u.owner AND t.session = u.session"
+                "DELETE FROM transfer_item t USING {} WHERE t.subscriber_id = u.owner AND t.session = u.session",
+                rows.table(first)
             )
         });
     }
     if !collections.is_empty() {
-        let columns = vec![
-            column(collections, |(owner, ..)| owner.0),
-            column(collections, |(_, name, _)| clean(name)),
-            column(collections, |(.., it)| i64::from(it.version)),
-            column(collections, |(.., it)| At(it.stored)),
-            column(collections, |(.., it)| it.origin.device.0),
-            column(collections, |(.., it)| i32::from(it.data)),
-            column(collections, |(.., it)| i32::from(it.settings)),
-            column(collections, |(.., it)| i32::try_from(it.octets).unwrap_or(i32::MAX)),
-        ];
-        let types = ["bigint", "text", "bigint", "timestamptz", "bigint", "integer", "integer", "integer"];
-        statement.part("collection", &types, columns, |arguments| {
+        let rows = Rows::of(collections)
+            .with("name", |(_, name, _)| clean(name))
+            .with("subscriber_id", |(owner, ..)| owner.0)
+            .with("version", |(.., it)| i64::from(it.version))
+            .with("stored", |(.., it)| At(it.stored))
+            .with("origin", |(.., it)| it.origin.device.0)
+            .with("data", |(.., it)| i32::from(it.data))
+            .with("settings", |(.., it)| i32::from(it.settings))
+            .with("octets", |(.., it)| i32::try_from(it.octets).unwrap_or(i32::MAX));
+        statement.part("collection", rows, |rows, first| {
             format!(
-                "INSERT INTO transfer_collection (subscriber_id, name, version, stored, origin, data, settings, octets) \
-                 SELECT * FROM UNNEST({arguments}) ON CONFLICT (subscriber_id, name) DO UPDATE \
+                "{} ON CONFLICT (subscriber_id, name) DO UPDATE \
                  SET version = EXCLUDED.version, stored = EXCLUDED.stored, origin = EXCLUDED.origin, \
-                 data = EXCLUDED.data, settings = EXCLUDED.settings, octets = EXCLUDED.octets"
+                 data = EXCLUDED.data, settings = EXCLUDED.settings, octets = EXCLUDED.octets",
+                rows.insert_into("transfer_collection", first)
             )
         });
     }
@@ -288,13 +290,10 @@ pub fn write<'a>(statement: &mut Statement<'a>, writes: &'a Writes) {
         [("deleted", "transfer_collection", deleted), ("withdrawn", "transfer_consent", withdrawn)]
     {
         if !names.is_empty() {
-            let columns: Vec<Column<'a>> =
-                vec![column(names, |(owner, _)| owner.0), column(names, |(_, name)| clean(name))];
-            statement.part(part, &["bigint", "text"], columns, |arguments| {
-                format!(
-                    "DELETE FROM {table} t USING UNNEST({arguments}) AS u(owner, name) \
-                     WHERE t.subscriber_id = u.owner AND t.name = u.name"
-                )
+            let rows = Rows::of(names).with("name", |(_, name)| clean(name)).with("owner", |(owner, _)| owner.0);
+            statement.part(part, rows, |rows, first| {
+                let source = rows.table(first);
+                format!("DELETE FROM {table} t USING {source} WHERE t.subscriber_id = u.owner AND t.name = u.name")
             });
         }
     }

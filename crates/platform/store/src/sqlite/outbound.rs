@@ -107,13 +107,13 @@ impl OutboundStore for SqliteStore {
         self.writer.write(write).await
     }
 
-    async fn finish(&self, ids: &[(DeviceKey, ActionId)], at: Timestamp) -> Result<()> {
+    async fn finish(&self, ids: &[(DeviceKey, ActionId)]) -> Result<()> {
         let ids = ids.to_vec();
-        let sql = "UPDATE outbound_action SET state = 3, due = ?3 WHERE subscriber_id = ?1 AND id = ?2 AND state < 3";
+        let sql = "DELETE FROM outbound_action WHERE subscriber_id = ?1 AND id = ?2 AND kind = 1 AND state < 3";
         let write = move |connection: &Connection| {
             let mut statement = connection.prepare_cached(sql)?;
             for (device, id) in ids {
-                statement.execute((device.subscriber.0, id.0, at.0))?;
+                statement.execute((device.subscriber.0, id.0))?;
             }
             Ok(())
         };

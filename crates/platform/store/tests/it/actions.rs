@@ -124,7 +124,7 @@ async fn what_is_due_is_found_oldest_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn acknowledgements_are_finished_together() {
+async fn acknowledgements_that_left_are_taken_away_together() {
     for store in both().await {
         let fresh = store.application.oldest_due().await.unwrap();
         assert_eq!(fresh, None, "{}", store.name);
@@ -132,12 +132,18 @@ async fn acknowledgements_are_finished_together() {
         let mut cancelled = acknowledgement(1, 4);
         cancelled.state = State::Cancelled;
         put(&store, &[acknowledgement(1, 2), acknowledgement(1, 3), cancelled.clone()]).await;
-        let ids = [(key(1), ActionId(3)), (key(1), ActionId(2)), (key(1), ActionId(4)), (key(1), ActionId(99))];
-        store.outbound.finish(&ids, at(60)).await.unwrap();
-        store.outbound.finish(&[], at(61)).await.unwrap();
-        let done = read(&store, &acknowledgement(1, 2)).await;
-        assert_eq!((done.state, done.due), (State::Done, at(60)), "{}", store.name);
+        let order = restore(1, 5);
+        put(&store, std::slice::from_ref(&order)).await;
+        let ids = [3, 2, 4, 5, 99].map(|id| (key(1), ActionId(id)));
+        store.outbound.finish(&ids).await.unwrap();
+        store.outbound.finish(&[]).await.unwrap();
+        for id in [2, 3] {
+            let left = store.application.action(key(1).subscriber, ActionId(id)).await.unwrap();
+            assert_eq!(left, None, "{}", store.name);
+        }
         assert_eq!(read(&store, &cancelled).await, cancelled, "what has ended stays as it ended");
+        assert_eq!(read(&store, &order).await, order, "an order to a card is never taken away like this");
+        store.outbound.move_actions(&[(Action { state: State::Done, ..order }, vec![State::Queued])]).await.unwrap();
         assert_eq!(store.outbound.due(&due(at(99), at(99), 10)).await.unwrap(), DuePage::default());
     }
 }

@@ -131,7 +131,7 @@ async fn each_role_can_do_its_work_and_no_more() {
     outbound.due(&fixtures::due(fixtures::NOON, fixtures::NOON, 1)).await.unwrap();
     let damaged = store::Damaged { device: key(1), id: acknowledgement(1, 99).id, is_lost: true, why: "test".into() };
     assert_eq!(outbound.fail_damaged(&[damaged], fixtures::NOON).await.unwrap(), 0);
-    outbound.finish(&[(key(1), id)], fixtures::NOON).await.unwrap();
+    outbound.finish(&[(key(1), id)]).await.unwrap();
 
     let consent = store::Consent { owner: key(1).subscriber, name: "main".to_owned(), to: key(2).subscriber };
     // Outside its own work each role is refused, and nobody alters what operators did.
