@@ -12,6 +12,9 @@ use loadtest::{
     up::{self, UpConfig},
 };
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(
     name = "loadtest",

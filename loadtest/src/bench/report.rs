@@ -360,11 +360,18 @@ impl Results {
                 met(goal.is_met)
             ));
         }
-        line("\n## CPU by part, saturated, window 1000\n\n| part | us per message (spread) |\n|---|---|".to_owned());
+        let names: Vec<&str> = self.at_rate.iter().map(|latency| latency.name.as_str()).collect();
+        line(format!(
+            "\n## CPU by part, us per message\n\n| part | saturated, window 1000 (spread) | {} |\n|---|---|{}",
+            names.join(" | "),
+            "---|".repeat(names.len())
+        ));
         for part in SERVICES.into_iter().chain([POSTGRES, REDIS, LOAD]) {
-            line(format!("| {part} | {} |", self.part(part).show(1)));
+            let at_rate = self.at_rate.iter().map(|it| format!(" {:.1} |", it.usage.micros(part, it.report.accepted)));
+            line(format!("| {part} | {} |{}", self.part(part).show(1), at_rate.collect::<String>()));
         }
-        line(format!("| **all** | {} |", self.total().show(1)));
+        let at_rate = self.at_rate.iter().map(|it| format!(" {:.1} |", it.usage.total_micros(it.report.accepted)));
+        line(format!("| **all** | {} |{}", self.total().show(1), at_rate.collect::<String>()));
         line("\n## Latency\n\nAnswer: `deliver_sm_resp` after the commit. Acknowledgement: the short message at the card, which the centre holds up to\n200 ms to combine it with others (D-56).\n\n```text".to_owned());
         line(self.latencies().render());
         line("```\n\n## Rounds\n\n| round | msg/s | CPU us | pgbench/s | PG us per transaction | echo frames/s | WAL octets | strangers | |\n|---|---|---|---|---|---|---|---|---|".to_owned());

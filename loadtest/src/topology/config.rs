@@ -92,7 +92,7 @@ impl Places<'_> {
             "outbound-action" => {
                 format!("consumer = \"{service}-{replica}\"\nsms_budget_per_day = 0\n")
                     + &impatient(
-                        "lease = \"10s\"\npatience = \"2s\"\njanitor_interval = \"500ms\"\nsettle = \"2s\"\nretry_first = \"1s\"\nretry_cap = \"4s\"\n",
+                        "lease = \"10s\"\npatience = \"2s\"\njanitor_interval = \"500ms\"\nsettle = \"4s\"\nretry_first = \"1s\"\nretry_cap = \"4s\"\n",
                     )
             }
             "outbound-smpp" => format!("instance = \"{service}-{replica}\"\nwindow = 1000\n"),

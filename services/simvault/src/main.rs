@@ -9,6 +9,9 @@ use simvault::{
     roles,
 };
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "simvault", version, about = "Service centre that backs up and restores the phonebooks of SIM cards")]
 struct Arguments {
