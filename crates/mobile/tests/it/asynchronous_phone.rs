@@ -85,10 +85,15 @@ impl Scene {
     }
 
     pub fn input(&mut self, input: Input) {
+        if input == Input::PowerOff {
+            // The network's answer reaches nobody.
+            self.answer = None;
+        }
         self.station.handle_input(input, self.now);
         while let Some(output) = self.station.poll_output() {
             let Output::SmsSubmit { reference, tpdu } = output else { continue };
-            self.answer = Some((self.now + SMS, reference));
+            let before = self.answer.replace((self.now + SMS, reference));
+            assert_eq!(before, None, "one message at a time");
             let payload = Submit::decode(&tpdu).unwrap().user_data.body().to_vec();
             if payload[0] == 0xA1 {
                 self.sent.push((self.now, payload[3]));
