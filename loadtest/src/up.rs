@@ -260,7 +260,7 @@ fn describe(topology: &Topology, smsc: SocketAddr, config: &UpConfig, report: &s
     let simvaultctl = simvaultctl.display();
     format!(
         "{report}\n\n{}\n\n{}\n\n{} cards, each changes a contact about every {} s.\n\n\
-         Look at it with simvaultctl, which asks one application server ({first}{others_like_it}):\n\n  \
+         Look at it with simvaultctl, which asks one application server\n({first}{others_like_it}):\n\n  \
          export SIMVAULT_SERVER={first}\n  {simvaultctl} --help\n  {simvaultctl} queues\n\n\
          Logs and settings: {}\nStop it with `cargo xtask down`.\n",
         table.render(),

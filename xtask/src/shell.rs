@@ -43,6 +43,10 @@ pub fn check(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+fn asks_for_help(arguments: &[String]) -> bool {
+    arguments.iter().any(|argument| argument == "--help" || argument == "-h")
+}
+
 /// Builds and runs `simvault NAME ARGUMENTS`, and ends with its exit status.
 pub fn run_simvault(name: &str, arguments: &[String]) -> Result<()> {
     check(&mut build())?;
@@ -53,7 +57,7 @@ pub fn run_simvault(name: &str, arguments: &[String]) -> Result<()> {
 /// Builds the binaries with optimisation and runs `loadtest NAME ARGUMENTS`; `--plant NAME` makes it run services with a
 /// planted fault.
 pub fn run_loadtest(name: &str, arguments: &[String]) -> Result<()> {
-    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+    if asks_for_help(arguments) {
         // Nobody waits for an optimised build to read what there is.
         check(&mut build())?;
         return end_with(Command::new(built("debug", "loadtest")?).arg(name).args(arguments));
@@ -69,7 +73,7 @@ pub fn run_loadtest(name: &str, arguments: &[String]) -> Result<()> {
     packages::ensure(packages::TOPOLOGY)?;
     let (plant, arguments) = take_plant(arguments)?;
     let services = plant.map(|plant| planted(&plant)).transpose()?;
-    eprintln!("building with optimisation, into target/release: the first time takes some minutes, then seconds");
+    eprintln!("building with optimisation: the first time takes some minutes, then seconds");
     check(&mut optimised_build())?;
     let program = built("release", "loadtest")?;
     let mut run = Command::new(program);
@@ -82,6 +86,11 @@ pub fn run_loadtest(name: &str, arguments: &[String]) -> Result<()> {
 
 /// Builds the fuzzer with optimisation and runs it with these arguments.
 pub fn run_fuzz(arguments: &[String]) -> Result<()> {
+    if asks_for_help(arguments) {
+        check(cargo().args(["build", "--package", "testkit", "--bin", "fuzz"]))?;
+        return end_with(Command::new(built("debug", "fuzz")?).args(arguments));
+    }
+    eprintln!("building the fuzzer with optimisation: the first time takes some minutes, then seconds");
     check(cargo().args(["build", "--release", "--package", "testkit", "--bin", "fuzz"]))?;
     end_with(Command::new(built("release", "fuzz")?).args(arguments).current_dir(root()))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::{
-    identity::Timestamp,
+    identity::{DeviceKey, Timestamp},
     phonebook::{
         Card, DeviceView, EF_ADN, EF_EXT1, Pages,
         apply::{Context, Effects, Policy, decide_held},
@@ -61,10 +61,7 @@ impl Phonebooks for Service {
         let account = self.0.account(&request.msisdn).await?;
         let (device, _) = device_by_id(&account, request.device_id)?;
         let limit = self.0.listing_rows(request.limit);
-        // A journal row holds at least one record, so as many rows are enough for as many entries.
-        let journal = self.0.store.journal(device.key, Timestamp(0), limit).await.map_err(errors::store)?;
-        let entries =
-            history::entries(&journal).take(usize::try_from(limit).unwrap_or(usize::MAX)).map(entry).collect();
+        let entries = self.0.newest_entries(device.key, limit).await?;
         let what = format!("looked at the history of device {}", device.key.device.0);
         self.0.record_look(&who, &account.subscriber, &what).await?;
         Ok(Response::new(centre::HistoryResponse { entries }))
@@ -82,6 +79,22 @@ impl Phonebooks for Service {
 }
 
 impl App {
+    /// Entries of the history, newest first. Many messages change nothing, so the journal is read on until there are
+    /// enough entries, it ends, or as many rows were read as any command reads.
+    async fn newest_entries(&self, device: DeviceKey, limit: u32) -> Result<Vec<centre::HistoryEntry>, Status> {
+        let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut rows = limit;
+        loop {
+            let journal = self.store.journal(device, Timestamp(0), rows).await.map_err(errors::store)?;
+            let entries: Vec<_> = history::entries(&journal).take(wanted).map(entry).collect();
+            let is_whole = journal.len() < usize::try_from(rows).unwrap_or(usize::MAX);
+            if entries.len() >= wanted || is_whole || rows >= self.config.journal_rows_max {
+                return Ok(entries);
+            }
+            rows = rows.saturating_mul(8).min(self.config.journal_rows_max);
+        }
+    }
+
     /// How many records the decision concerned.
     async fn decide_held(&self, who: &str, digits: &str, apply: bool) -> Result<u32, Status> {
         for _ in 0..CONFLICT_REPEATS {

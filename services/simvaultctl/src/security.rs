@@ -171,13 +171,26 @@ async fn import(mut client: SecurityClient<Connection>, output: &Output, request
         return Err(Failure::File(format!("{}: longer than {FILE_OCTETS_MAX} octets", file.display())));
     }
     let text = std::fs::read_to_string(&file).map_err(told)?;
-    let cards = parse(&text).map_err(|mistake| Failure::File(format!("{}: {mistake}", file.display())))?;
+    let lines = parse(&text).map_err(|mistake| Failure::File(format!("{}: {mistake}", file.display())))?;
     let bearer = match bearer {
         Some(Bearer::Ip) => "ip",
         Some(Bearer::Sms) | None => "sms",
     };
     let mut counts = [0_u32; 3];
     let mut refused = Table::new(&["line", "iccid", "cause"], "none");
+    let (total, mut refusals) = (lines.len(), 0);
+    let mut refuse = |line: usize, iccid: &str, cause: String| {
+        refusals += 1;
+        let line = i64::try_from(line).unwrap_or(i64::MAX);
+        refused.row(vec![Cell::Number(line), Cell::text(iccid), Cell::text(cause)]);
+    };
+    let mut cards = Vec::with_capacity(lines.len());
+    for (line, card) in lines {
+        match card {
+            Ok(card) => cards.push((line, card)),
+            Err(cause) => refuse(line, "", cause),
+        }
+    }
     for cards in cards.chunks(CARDS_MAX) {
         let request = centre::ImportCardsRequest {
             cards: cards.iter().map(|(_, card)| card.clone()).collect(),
@@ -194,17 +207,26 @@ async fn import(mut client: SecurityClient<Connection>, output: &Output, request
             let Some((line, card)) = usize::try_from(one.index).ok().and_then(|index| cards.get(index)) else {
                 continue;
             };
-            let line = i64::try_from(*line).unwrap_or(i64::MAX);
-            refused.row(vec![Cell::Number(line), Cell::text(&card.iccid), Cell::text(one.cause)]);
+            refuse(*line, &card.iccid, one.cause);
         }
     }
     let mut table = Table::new(&["created", "updated", "unchanged"], "");
     table.row(counts.into_iter().map(|count| Cell::Number(count.into())).collect());
-    Ok(output.single_with(&table, "refused", &refused)?)
+    output.single_with(&table, "refused", &refused)?;
+    if refusals > 0 {
+        return Err(Failure::File(format!("{}: {refusals} of {total} lines were refused", file.display())));
+    }
+    Ok(())
 }
 
-/// Cards with the numbers of their lines. A mistake is told without the value, which may be a key.
-fn parse(text: &str) -> Result<Vec<(usize, centre::ImportedCard)>, String> {
+/// A card, or what is wrong with its line.
+type Line = Result<centre::ImportedCard, String>;
+
+/// Lines with their numbers; each stands for itself. A mistake is told without the value, which may be a key.
+///
+/// # Errors
+/// A header that is none.
+fn parse(text: &str) -> Result<Vec<(usize, Line)>, String> {
     let is_read = |line: &str| !line.trim().is_empty() && !line.starts_with('#');
     let mut lines = (1..).zip(text.lines()).filter(|(_, line)| is_read(line));
     let (_, header) = lines.next().ok_or("no header line")?;
@@ -216,24 +238,23 @@ fn parse(text: &str) -> Result<Vec<(usize, centre::ImportedCard)>, String> {
     if let Some(missing) = missing {
         return Err(format!("no column {missing:?}, expected {}", COLUMNS.join(",")));
     }
-    lines.map(|(number, line)| Ok((number, card(number, &names, line)?))).collect()
+    Ok(lines.map(|(number, line)| (number, card(&names, line))).collect())
 }
 
-fn card(number: usize, names: &[&str], line: &str) -> Result<centre::ImportedCard, String> {
+fn card(names: &[&str], line: &str) -> Line {
     let values: Vec<&str> = line.split(',').map(str::trim).collect();
     if values.len() != names.len() {
-        return Err(format!("line {number}: {} values, expected {}", values.len(), names.len()));
+        return Err(format!("{} values, expected {}", values.len(), names.len()));
     }
     let by_name: HashMap<&str, &str> = names.iter().copied().zip(values).collect();
     let value = |name: &str| by_name.get(name).copied().unwrap_or_default();
-    let octets =
-        |name: &str| notation::octets(value(name)).map_err(|_| format!("line {number}: {name} is not hexadecimal"));
+    let octets = |name: &str| notation::octets(value(name)).map_err(|_| format!("{name} is not hexadecimal"));
     let key_version = value("key_version");
     Ok(centre::ImportedCard {
         iccid: value("iccid").to_owned(),
         imsi: value("imsi").to_owned(),
         msisdn: notation::msisdn(value("msisdn"))?,
-        key_version: key_version.parse().map_err(|_| format!("line {number}: key_version is not 1 to 15"))?,
+        key_version: key_version.parse().map_err(|_| "key_version is not 1 to 15")?,
         algorithm: value("algorithm").to_owned(),
         kic_down: octets("kic_down")?,
         kid_down: octets("kid_down")?,
@@ -254,17 +275,26 @@ mod tests {
             "# batch 7\n{HEADER}\n\n+491721217212,8949000000000000001,262011234567890,2,AES-128,01,02,03,0A0B\n"
         );
         let cards = parse(&text).expect("read");
-        let [(line, card)] = cards.as_slice() else { panic!("{} cards", cards.len()) };
+        let [(line, Ok(card))] = cards.as_slice() else { panic!("{cards:?}") };
         assert_eq!((*line, card.msisdn.as_str(), card.iccid.as_str()), (4, "491721217212", "8949000000000000001"));
         assert_eq!((card.key_version, card.kic_down.as_ref(), card.kid_up.as_ref()), (2, &[1][..], &[10, 11][..]));
     }
 
     #[test]
     fn a_mistake_names_its_line_and_never_a_key() {
-        let with = |line: &str| parse(&format!("{HEADER}\n{line}")).expect_err("refused");
-        assert_eq!(with("1,2,3"), "line 2: 3 values, expected 9");
-        assert_eq!(with("1,2,3,4,AES-128,00,00,00,5EC2ETXX"), "line 2: kid_up is not hexadecimal");
-        assert_eq!(with("1,2,3,x,AES-128,00,00,00,00"), "line 2: key_version is not 1 to 15");
+        let lines =
+            ["1,2,3", "1,2,3,4,AES-128,00,00,00,5EC2ETXX", "1,2,3,x,AES-128,00,00,00,00", "1,2,3,4,AES-128,0,0,0,"];
+        let lines = parse(&format!("{HEADER}\n{}\n491,2,3,4,AES-128,00,00,00,00", lines.join("\n"))).expect("a header");
+        let told: Vec<(usize, Option<&str>)> =
+            lines.iter().map(|(line, card)| (*line, card.as_ref().err().map(String::as_str))).collect();
+        let expected = [
+            (2, Some("3 values, expected 9")),
+            (3, Some("kid_up is not hexadecimal")),
+            (4, Some("key_version is not 1 to 15")),
+            (5, Some("kic_down is not hexadecimal")),
+            (6, None),
+        ];
+        assert_eq!(told, expected, "one line's mistake is not the others'");
         assert!(parse("iccid,key\n").expect_err("refused").contains("\"key\""));
         assert!(parse("iccid\n").expect_err("refused").contains("no column"));
         assert!(parse("").is_err());

@@ -37,6 +37,24 @@ fn three_edits_are_one_message() {
     assert_eq!(rig.sent, [expected]);
 }
 
+/// The checksum is of the whole table as it is at sending, not of the message.
+///
+/// Covers: S2-BK-12
+#[test]
+fn the_checksum_covers_what_the_message_does_not_hold() {
+    let mut rig = Rig::new();
+    rig.edit(1, &bob());
+    rig.polls(5);
+    acknowledge(&mut rig, &[[0, 1, 0]]);
+    rig.polls(10);
+    rig.sent.clear();
+    rig.edit(2, &home());
+    rig.polls(1);
+    rig.edit(3, &office());
+    rig.polls(5);
+    assert_eq!(rig.sent, [message(&[&[0x0A, 0, 2], &home(), &[0, 3], &office(), &[0xCE, 0x5B]])]);
+}
+
 /// Covers: S2-AK-05
 #[test]
 fn success_ends_the_wait() {
@@ -58,7 +76,10 @@ fn without_acknowledgement_three_repeats_follow() {
     let mut rig = Rig::new();
     rig.edit(1, &bob());
     rig.polls(5);
-    rig.polls(66);
+    // Not before 60 status events (D-36), and with the fast polls behind them.
+    rig.polls(59);
+    assert_eq!(rig.sent.len(), 1);
+    rig.polls(7);
     assert_eq!(rig.sent.len(), 2);
     rig.polls(600);
     assert_eq!(rig.sent.len(), 5);

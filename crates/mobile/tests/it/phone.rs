@@ -79,6 +79,7 @@ fn the_end_of_the_wait_for_the_network_does_not_wait_for_a_poll() {
     let mut now = Duration::ZERO;
     while station.poll_output().is_none() {
         now = station.next_timeout().unwrap();
+        assert!(now < 20 * poll_minimum, "nothing is sent");
         station.handle_input(Input::Tick, now);
     }
     let due = station.next_timeout().unwrap();

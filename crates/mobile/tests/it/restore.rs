@@ -23,7 +23,7 @@ fn a_restore_is_written_and_acknowledged_like_vector_10() {
     assert!(!rig.station.pending());
 }
 
-/// Covers: S2-RS-05, S2-RS-11, S2-RS-12, S2-RS-15
+/// Covers: S2-RS-05, S2-RS-11, S2-RS-12, S2-RS-15, S2-BK-13
 #[test]
 fn one_record_per_status_event_at_the_fast_interval() {
     let mut rig = Rig::new();

@@ -79,6 +79,7 @@ fn a_row_reaches_no_further_than_its_records_and_137_octets() {
     assert_eq!(rows, [(1, 27), (0, 13), (0, 137), (137, 39)]);
 }
 
+/// Covers: S2-CF-04
 #[test]
 fn a_new_card_with_long_records_has_rows_of_at_most_137_octets() {
     let rig = Rig::with(StationConfig { alpha_octets: 241, ..StationConfig::default() });

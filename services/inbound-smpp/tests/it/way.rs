@@ -74,7 +74,7 @@ async fn every_result_has_its_answer_and_a_repeat_is_answered_too() {
     bench.stop().await;
 }
 
-/// Covers: SC-IC-11
+/// Covers: SC-IC-11, PF-14
 #[tokio::test]
 async fn without_an_inbound_data_processor_the_smsc_keeps_the_message() {
     let mut bench =

@@ -122,6 +122,17 @@ fn vector_5_the_monitor_row() {
         assert_eq!(table.to_octets().len(), 9 * rows);
         assert_eq!(MonitorTable::from_octets(&table.to_octets()), Some(table));
     }
+    // Every octet of Table 5 by itself, written and read.
+    let row = MonitorRow {
+        df: 0x7F10,
+        ef: 0x6F3A,
+        record_offset: 2,
+        record_count: 5,
+        data_offset: 0x0103,
+        data_octets: 0x1C,
+    };
+    let octets = [0x7F, 0x10, 0x6F, 0x3A, 2, 5, 1, 3, 0x1C];
+    assert_eq!((row.to_octets(), MonitorRow::from_octets(octets)), (octets, row));
     let master_file = MonitorRow { df: 0x3F00, ef: 0x2FE2, record_count: 1, ..ADN_ROW };
     assert_eq!(MonitorRow::from_octets(master_file.to_octets()), master_file);
     let table = MonitorTable::new(vec![ADN_ROW, master_file]);
@@ -136,6 +147,12 @@ fn vectors_1_and_6_the_checksums() {
     let all = table(&[(1, BOB), (2, HOME), (3, OFFICE)]);
     assert_eq!(all.to_octets(), hex("00 01 D1 D2 | 00 02 E4 BA | 00 03 D7 C7"));
     assert_eq!(all.to_octets().len(), 4 * all.len());
+    // The index of the row in front, and the latest content's checksum behind.
+    let mut of_row_2 = ChecksumTable::default();
+    for entry in [HOME, BOB] {
+        of_row_2.apply_record(2, 1, &hex(entry));
+    }
+    assert_eq!(of_row_2.to_octets(), hex("02 01 D1 D2"));
     assert_eq!(ChecksumTable::from_octets(&all.to_octets()), Some(all.clone()));
     assert_eq!(table(&[(1, BOB)]).database_checksum(), 0xD026);
     assert_eq!(table(&[(1, BOB), (2, HOME)]).database_checksum(), 0x8B64);

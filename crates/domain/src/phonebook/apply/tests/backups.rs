@@ -116,6 +116,7 @@ fn a_counter_goes_up_only() {
     assert_eq!(centre.card.view.state.uplink_counter, 10);
 }
 
+/// Covers: SC-ID-04
 #[test]
 fn two_rows_share_a_record() {
     let rows = vec![row(0, 10, 0, 20), row(0, 10, 20, 8)];

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Covers: SC-ID-14, SC-DB-07
+/// Covers: SC-ID-14, SC-DB-07, SC-DB-09
 #[test]
 fn the_monitor_table_changes_with_the_acknowledgement_and_loses_nothing() {
     let mut centre = Centre::new(vec![row(0, 10, 0, 14)]);
